@@ -1,0 +1,267 @@
+import { randomUUID } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { type Clock, systemClock } from './clock.ts'
+import { type Config, handlerTimeoutMs } from './config.ts'
+import { apiVersion } from './http/openapi.ts'
+import { buildServer } from './http/server.ts'
+import { standingOf } from './http/standing.ts'
+import { type ElectionEvent, type ElectionOptions, runElection } from './leader/election.ts'
+import { Gate } from './leader/gate.ts'
+import type { Duties } from './leader/tenure.ts'
+import { channel, Watch } from './leader/watch.ts'
+import type { Log } from './log.ts'
+import { type LoopState, runEvery } from './loop.ts'
+import { checkSchemaPhase } from './recovery/check-schema.ts'
+import { loadMemoryPhase } from './recovery/load-memory.ts'
+import { markGonePhase } from './recovery/mark-gone.ts'
+import { recover } from './recovery/recover.ts'
+import { settleDeadlinesPhase } from './recovery/settle-deadlines.ts'
+import { Cluster } from './services/cluster.ts'
+import { HintSender } from './services/hints.ts'
+import { refusal } from './services/serving.ts'
+import { heedHint, wireServices } from './services/wire.ts'
+import { createDoors } from './sql/doors.ts'
+import { raiseDeadlineFloor, recordTermEnd } from './sql/leader.ts'
+import { type Migration, readMigrations } from './sql/migrate.ts'
+import { createReader, openPool } from './sql/pool.ts'
+import { listenSettings, lockSettings } from './sql/session.ts'
+import { expireLeases } from './sweep/expire-leases.ts'
+import { scanClaimable } from './sweep/scan-claimable.ts'
+import { runSweeps } from './sweep/scheduler.ts'
+import { wakeDue } from './sweep/wake-due-jobs.ts'
+
+/** What tests put in the place of the real thing, or listen to. */
+export interface Seams {
+  clock?: Clock
+  onElection?(event: ElectionEvent): void
+}
+
+export type App = Awaited<ReturnType<typeof createApp>>
+
+/** How long requests in flight may take once this replica hands over. */
+const inFlightMs = 150
+/** How long a balancer gets to see that this replica is no longer ready. */
+const unreadyMs = 1_000
+const jobLookMs = 500
+
+/** The composition root: every part is wired in this file, and the order of start and stop stands here
+ *  alone. */
+export async function createApp(config: Config, log: Log, seams: Seams = {}) {
+  const parts = wireParts(config, log, await readMigrations(), seams.clock ?? systemClock)
+  const { gate, watch, wiring, clock, pool } = parts
+  const server = await serve(config, log, parts)
+  const standing = new AbortController()
+  const watching = new AbortController()
+  let election: Promise<void> | undefined
+  let watches: Promise<void>[] = []
+
+  return {
+    ...parts,
+    server,
+
+    /** Listens first, so that the replica can say where it is; then watches, then stands. */
+    async start(): Promise<string> {
+      await server.listen({ host: config.host, port: config.port })
+      const { port } = server.server.address() as AddressInfo
+      parts.identity.advertisedUrl = config.advertisedUrl ?? `http://${config.host}:${port}`
+      log.info({ host: config.host, port, role: config.role, version: apiVersion }, 'listening')
+      const look = { name: 'look_for_ended_jobs', intervalMs: jobLookMs, clock, log }
+      watches = [
+        watch.run(watching.signal),
+        runEvery({ ...look, signal: watching.signal }, () => wiring.waits.look()),
+      ]
+      if (config.role === 'all') {
+        election = runElection(electionOptions(config, log, parts, seams), standing.signal)
+      }
+      return parts.identity.advertisedUrl
+    },
+
+    /** Hands over: no new work first, then the lock, then the rest. */
+    async stop(): Promise<void> {
+      const wasLeading = gate.leading !== undefined
+      gate.drain()
+      const unreadySince = clock.monotonic()
+      wiring.waitList.end('poll', refusal(gate))
+      wiring.waitList.end('job')
+      if (wasLeading) await clock.sleep(inFlightMs)
+      standing.abort()
+      await election
+      await clock.sleep(unreadyMs - (clock.monotonic() - unreadySince))
+      await server.close()
+      watching.abort()
+      await Promise.all(watches)
+      await pool.end()
+    },
+  }
+}
+
+type Parts = ReturnType<typeof wireParts>
+
+function wireParts(config: Config, log: Log, migrations: Migration[], clock: Clock) {
+  const onRefusedSettings = sayOnce(log)
+  const pool = openPool({
+    url: config.databaseUrl,
+    name: config.name,
+    size: config.poolSize,
+    log,
+    onRefusedSettings,
+  })
+  const db = createReader(pool)
+  const doors = createDoors(pool)
+  const gate = new Gate()
+  const hints = new HintSender(db, channel, clock, log)
+  const wiring = wireServices({
+    config,
+    db,
+    doors,
+    gate,
+    clock,
+    log,
+    sendHint: (hint) => hints.send(hint),
+  })
+  const identity = {
+    replicaId: randomUUID(),
+    name: config.name,
+    advertisedUrl: config.advertisedUrl ?? '',
+    role: config.role,
+    version: apiVersion,
+    activeLockId: config.activeLockId,
+  }
+  const watch: Watch = new Watch({
+    url: config.leaderDatabaseUrl,
+    name: config.name,
+    identity: () => identity,
+    settings: listenSettings,
+    migrations,
+    doors,
+    clock,
+    log,
+    onRefusedSettings,
+    onHint: (payload) => {
+      heedHint(payload, wiring, () => watch.nudge()).catch((error) => {
+        log.debug({ err: error, payload }, 'a hint was not heeded; the scans will find it')
+      })
+    },
+    onReconnect: () => {
+      wiring.wakeNudge.nudge()
+      wiring.tokenCache.refresh()
+    },
+  })
+  const sweepStates = new Map<string, LoopState>()
+  return {
+    pool,
+    db,
+    doors,
+    gate,
+    hints,
+    wiring,
+    identity,
+    watch,
+    clock,
+    migrations,
+    sweepStates,
+    onRefusedSettings,
+  }
+}
+
+/** A setting that the server does not take costs a margin, not safety: it is named, once. */
+function sayOnce(log: Log) {
+  const said = new Set<string>()
+  return (names: string[]) => {
+    for (const name of names.filter((name) => !said.has(name))) {
+      said.add(name)
+      log.warn({ setting: name }, 'the server does not take this setting; a margin is lost')
+    }
+  }
+}
+
+function serve(config: Config, log: Log, { db, gate, watch, wiring, identity, sweepStates }: Parts) {
+  const cluster = new Cluster({
+    db,
+    gate,
+    watch,
+    replicaId: identity.replicaId,
+    name: config.name,
+    heartbeatMs: config.timings.heartbeatMs,
+    sweeps: () => (gate.serving ? [...sweepStates.values()] : []),
+  })
+  return buildServer({
+    services: { ...wiring, cluster },
+    standing: () => standingOf(gate.state, watch),
+    whereabouts: () => ({
+      role: gate.state,
+      term: cluster.health().term,
+      active_url: watch.leader?.is_led ? (watch.leader.advertised_url ?? undefined) : undefined,
+    }),
+    handlerTimeoutMs,
+    log,
+  })
+}
+
+function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): ElectionOptions {
+  const { gate, watch, doors, clock, hints, identity, onRefusedSettings } = parts
+  const { idleSessionTimeoutMs } = config.timings
+  return {
+    ...config.timings,
+    replicaId: identity.replicaId,
+    lock: {
+      url: config.leaderDatabaseUrl,
+      name: config.name,
+      lockId: config.activeLockId,
+      settings: lockSettings(idleSessionTimeoutMs),
+      log,
+      onRefusedSettings,
+    },
+    gate,
+    duties: duties(config, log, parts),
+    clock,
+    log,
+    mayStand: () => watch.isRegistered && watch.schema === 'fits',
+    recordTermEnd: (term, reason) =>
+      doors.asClient((tx) => recordTermEnd(tx, term.number, term.replicaId, reason)),
+    onEvent: (event) => {
+      if (event.type === 'promoted') hints.send({ type: 'leader' })
+      seams.onElection?.(event)
+    },
+  }
+}
+
+function duties(config: Config, log: Log, parts: Parts): Duties {
+  const { pool, db, doors, gate, wiring, clock, migrations, sweepStates } = parts
+  const { leaseEnds, stalls, polls, catalog, wakeNudge, waitList } = wiring
+  const { lostLeaseBudget, timings } = config
+  const phases = [
+    checkSchemaPhase(pool, migrations),
+    markGonePhase(doors),
+    settleDeadlinesPhase(doors, leaseEnds, lostLeaseBudget),
+    loadMemoryPhase(db, wiring),
+  ]
+  const sweeps = [
+    expireLeases({
+      db,
+      doors,
+      leaseEnds,
+      stalls,
+      intervalMs: timings.sweepIntervalMs,
+      leaseTtlMs: timings.leaseTtlMs,
+      lostLeaseBudget,
+    }),
+    wakeDue(db, doors, polls, wakeNudge),
+    scanClaimable(db, catalog, polls),
+  ]
+  return {
+    recover: (term, lost) => recover(term, lost, { phases, doors, clock, log }),
+    sweep: async (term, lost) => {
+      lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })
+      // Every executor gets one full TTL from the opening of the gate (invariant 7).
+      await doors.asLeader(term, (tx) =>
+        raiseDeadlineFloor(tx, term.number, timings.leaseTtlMs),
+      )
+      const onState = (state: LoopState) => sweepStates.set(state.name, state)
+      await Promise.all([
+        stalls.run(lost),
+        runSweeps(term, lost, { sweeps, clock, log, onState }),
+      ])
+    },
+  }
+}

@@ -1,0 +1,68 @@
+import { hostname } from 'node:os'
+import { Command } from 'commander'
+import { inheritedEnv } from '../../config.ts'
+import type { ExecutorEvent } from '../../sdk/index.ts'
+import { findConnection } from '../connection.ts'
+import { type ClientFlags, pair, repeated, wholeNumber, withClientOptions } from '../options.ts'
+
+interface Flags extends ClientFlags {
+  queue?: string[]
+  capacity: number
+  id?: string
+  label?: Record<string, string>
+  graceMs: number
+}
+
+export function agentCommand(): Command {
+  return withClientOptions(
+    new Command('agent')
+      .description('run a command for each job: payload on stdin, last JSON line as its result')
+      .argument('<command...>', 'after --: the command and its arguments')
+      .option('--queue <queue>', 'repeatable; default: default', repeated)
+      .option('--capacity <n>', 'most jobs at a time', wholeNumber(1, 10_000), 1)
+      .option('--id <id>', 'executor id, stable across restarts; default: the host name')
+      .option('--label <name=value>', 'what this executor has; repeatable', pair)
+      .option('--grace-ms <n>', 'time to finish when asked to stop', wholeNumber(0), 30_000),
+  ).action(async ([command = '', ...args]: string[], flags: Flags) => {
+    const { runAgent } = await import('../../agent/agent.ts')
+    process.exitCode = await runAgent({
+      ...findConnection(flags),
+      id: flags.id ?? hostname().replace(/[^A-Za-z0-9._:@-]/g, '-'),
+      queues: flags.queue ?? ['default'],
+      labels: flags.label ?? {},
+      capacity: flags.capacity,
+      graceMs: flags.graceMs,
+      command,
+      args,
+      env: inheritedEnv(),
+      say: flags.json ? sayJson : sayLine,
+    })
+  })
+}
+
+function sayJson(event: ExecutorEvent): void {
+  const plain = event.type === 'trouble' ? { ...event, error: event.error.message } : event
+  if (plain.type !== 'served') process.stderr.write(`${JSON.stringify(plain)}\n`)
+}
+
+function sayLine(event: ExecutorEvent): void {
+  const line = describe(event)
+  if (line !== undefined) process.stderr.write(`${new Date().toISOString()} ${line}\n`)
+}
+
+function describe(event: ExecutorEvent): string | undefined {
+  switch (event.type) {
+    case 'registered':
+      return `registered, epoch ${event.epoch}`
+    case 'started':
+      return `${event.job.job_id} started, kind ${event.job.kind}, attempt ${event.job.attempt}`
+    case 'told_to_stop':
+      return `${event.jobId} is to stop: ${event.reason}`
+    case 'reported':
+      return `${event.item.job_id} ${event.item.outcome}: ${event.result.reason ?? event.result.status}`
+    case 'trouble':
+      return `${event.call}: ${event.error.message}`
+    case 'served':
+      return undefined
+  }
+}

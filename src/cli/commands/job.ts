@@ -1,0 +1,118 @@
+import { Command } from 'commander'
+import type { Job } from '../../contract/jobs.ts'
+import type { JobFilter } from '../../sdk/index.ts'
+import { type ClientFlags, repeated, useClient, wholeNumber, withClientOptions } from '../options.ts'
+import { ago, printJson, printLines, table } from '../print.ts'
+
+interface ListFlags extends ClientFlags {
+  queue?: string
+  state?: string
+  kind?: string
+  label?: string[]
+  limit?: number
+  cursor?: string
+}
+
+interface GetFlags extends ClientFlags {
+  waitMs?: number
+}
+
+export function jobCommand(): Command {
+  return new Command('job')
+    .description('look at jobs')
+    .addCommand(
+      withClientOptions(
+        new Command('list')
+          .description('list jobs, newest first')
+          .option('--queue <queue>')
+          .option('--state <state>', 'available, leased, waiting, succeeded, failed or cancelled')
+          .option('--kind <kind>')
+          .option('--label <name=value>', 'repeatable', repeated)
+          .option('--limit <n>', 'default: 50', wholeNumber(1, 500))
+          .option('--cursor <cursor>', 'next_cursor of the page before'),
+      ).action(listJobs),
+    )
+    .addCommand(
+      withClientOptions(
+        new Command('get')
+          .description('show a job and its attempts')
+          .argument('<id>')
+          .option('--wait-ms <n>', 'wait so long for its end', wholeNumber(0)),
+      ).action(getJob),
+    )
+}
+
+async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags, command: Command) {
+  await useClient(command.opts<ListFlags>(), async (client) => {
+    const filter: JobFilter = label === undefined ? rest : { ...rest, labels: label }
+    const list = await client.listJobs(filter)
+    if (json) return printJson(list)
+    printLines(
+      table(
+        ['id', 'queue', 'kind', 'state', 'attempt', 'executor', 'created'],
+        list.jobs.map((job) => [
+          job.id,
+          job.queue,
+          job.kind,
+          job.scheduled ? 'scheduled' : job.state,
+          `${job.attempt}/${job.max_attempts}`,
+          job.executor_id,
+          ago(job.created_at),
+        ]),
+      ),
+    )
+    if (list.next_cursor) printLines(['', `more: --cursor ${list.next_cursor}`])
+  })
+}
+
+async function getJob(id: string, { json, waitMs = 0 }: GetFlags, command: Command) {
+  await useClient(command.opts<GetFlags>(), async (client) => {
+    const job = waitMs > 0 ? await client.waitForJob(id, waitMs) : await client.getJob(id)
+    const { attempts, late_reports } = await client.listAttempts(id)
+    if (json) return printJson({ job, attempts, late_reports })
+    printJob(job)
+    printLines([
+      '',
+      'attempts that ended',
+      ...table(
+        ['fence', 'attempt', 'executor', 'outcome', 'error', 'ended'],
+        attempts.map((attempt) => [
+          attempt.fence,
+          attempt.attempt,
+          attempt.executor_id,
+          attempt.outcome,
+          attempt.error ? `${attempt.error.code}: ${attempt.error.message}`.slice(0, 60) : null,
+          ago(attempt.ended_at),
+        ]),
+      ),
+    ])
+    if (late_reports.length > 0) printLines([`late reports, not counted: ${late_reports.length}`])
+  })
+}
+
+/** One fact a line, the ones without a value left out. */
+export function printJob(job: Job): void {
+  const facts: [string, string | null][] = [
+    ['id', job.id],
+    ['kind', job.kind],
+    ['queue', job.queue],
+    ['state', job.scheduled ? `available, not before ${job.run_at}` : job.state],
+    ['attempt', `${job.attempt} of ${job.max_attempts}`],
+    ['lost leases', job.lost_leases > 0 ? String(job.lost_leases) : null],
+    ['executor', job.executor_id && `${job.executor_id}, fence ${job.fence}`],
+    ['lease until', job.lease_expires_at],
+    ['payload', brief(job.payload)],
+    ['result', job.result === null ? null : brief(job.result)],
+    ['error', job.error && `${job.error.code}: ${job.error.message}`],
+    ['created', job.created_at],
+    ['finished', job.finished_at],
+  ]
+  printLines(
+    facts.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(12)}${value}`),
+  )
+}
+
+function brief(value: unknown): string {
+  const text = JSON.stringify(value)
+  return text.length > 200 ? `${text.slice(0, 200)}… (${text.length} characters)` : text
+}

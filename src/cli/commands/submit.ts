@@ -1,0 +1,74 @@
+import { Command } from 'commander'
+import type { JobSubmitInput } from '../../contract/jobs.ts'
+import { exitCodes } from '../exit.ts'
+import { type ClientFlags, json, pair, useClient, wholeNumber, withClientOptions } from '../options.ts'
+import { printJson } from '../print.ts'
+import { printJob } from './job.ts'
+
+interface Flags extends ClientFlags {
+  kind: string
+  queue?: string
+  payload?: unknown
+  label?: Record<string, string>
+  requires?: Record<string, string>
+  priority?: number
+  delayMs?: number
+  runAt?: string
+  maxAttempts?: number
+  runTimeoutMs?: number
+  key?: string
+  wait?: boolean
+}
+
+export function submitCommand(): Command {
+  return withClientOptions(
+    new Command('submit')
+      .description('submit a job, and with --wait follow it to its end')
+      .requiredOption('--kind <kind>', 'what the job is')
+      .option('--queue <queue>', 'default: default')
+      .option('--payload <json>', 'JSON, @file, or - for stdin', json)
+      .option('--label <name=value>', 'for finding it; repeatable', pair)
+      .option('--requires <name=value>', 'label that an executor must have; repeatable', pair)
+      .option('--priority <0-9>', 'higher first', wholeNumber(0, 9))
+      .option('--delay-ms <n>', 'not before so many milliseconds', wholeNumber(0))
+      .option('--run-at <instant>', 'not before this instant (ISO 8601)')
+      .option('--max-attempts <n>', 'default: 5', wholeNumber(1))
+      .option('--run-timeout-ms <n>', 'stop an attempt that runs longer', wholeNumber(1))
+      .option('--key <key>', 'idempotency key: same queue and key, same job')
+      .option('--wait', 'wait for its end; exit 1 unless it succeeded'),
+  ).action(async (flags: Flags) => {
+    await useClient(flags, async (client) => {
+      const { job, replayed = false } = await client.submit(toSubmit(flags))
+      if (!flags.wait) {
+        if (flags.json) printJson({ job, replayed })
+        else printJob(job)
+        return
+      }
+      if (!flags.json) process.stderr.write(`${job.id} submitted; waiting for its end\n`)
+      const ended = await client.waitForJob(job.id, Number.POSITIVE_INFINITY)
+      if (flags.json) printJson({ job: ended, replayed })
+      else printJob(ended)
+      if (ended.state !== 'succeeded') process.exitCode = exitCodes.failed
+    })
+  })
+}
+
+/** Only what was given: the server has the defaults. */
+function toSubmit(flags: Flags): JobSubmitInput {
+  const given = {
+    kind: flags.kind,
+    queue: flags.queue,
+    payload: flags.payload,
+    labels: flags.label,
+    requires: flags.requires,
+    priority: flags.priority,
+    delay_ms: flags.delayMs,
+    run_at: flags.runAt,
+    max_attempts: flags.maxAttempts,
+    run_timeout_ms: flags.runTimeoutMs,
+    idempotency_key: flags.key,
+  }
+  return Object.fromEntries(
+    Object.entries(given).filter(([, value]) => value !== undefined),
+  ) as JobSubmitInput
+}

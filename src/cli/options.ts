@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs'
+import { type Command, InvalidArgumentError } from 'commander'
+import { Client } from '../sdk/index.ts'
+import { findConnection } from './connection.ts'
+
+export interface ClientFlags {
+  urls?: string
+  token?: string
+  json?: boolean
+}
+
+/** The options that every command has that talks to replicas. */
+export function withClientOptions(command: Command): Command {
+  return command
+    .option('--urls <list>', 'replica URLs, comma-separated (UNDERSTUDY_URLS)')
+    .option('--token <token>', 'token to show (UNDERSTUDY_TOKEN)')
+    .option('--json', 'print JSON')
+}
+
+/** Runs `fn` with a client, and closes it. */
+export async function useClient<T>(flags: ClientFlags, fn: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client(findConnection(flags))
+  try {
+    return await fn(client)
+  } finally {
+    await client.close()
+  }
+}
+
+export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER) {
+  return (text: string): number => {
+    const value = Number(text)
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < min || value > max) {
+      throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`)
+    }
+    return value
+  }
+}
+
+/** Gathers a repeated option into a list. */
+export function repeated(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value]
+}
+
+/** Gathers a repeated `name=value` into an object. */
+export function pair(text: string, before: Record<string, string> | undefined) {
+  const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? []
+  if (name === undefined || value === undefined) {
+    throw new InvalidArgumentError('Give it as name=value.')
+  }
+  return { ...before, [name]: value }
+}
+
+/** JSON as it stands, from a file as @path, or from stdin as -. */
+export function json(text: string): unknown {
+  const source = text === '-' ? 0 : text.startsWith('@') ? text.slice(1) : undefined
+  try {
+    return JSON.parse(source === undefined ? text : readFileSync(source, 'utf8'))
+  } catch (error) {
+    throw new InvalidArgumentError(`It is not JSON: ${(error as Error).message}`)
+  }
+}

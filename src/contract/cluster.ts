@@ -1,0 +1,101 @@
+import { z } from 'zod'
+import { Count, Instant } from './common.ts'
+import { Executor } from './executors.ts'
+
+export const ControllerState = z.enum(['standby', 'recovering', 'active', 'draining'])
+
+export const Health = z
+  .object({
+    controller_state: ControllerState,
+    term: Count.meta({ description: 'The latest term that this replica knows of.' }),
+    replica_id: z.string(),
+    name: z.string(),
+  })
+  .meta({ id: 'Health' })
+export type Health = z.infer<typeof Health>
+
+const Phase = z.object({ phase: z.string(), ms: Count, counts: z.record(z.string(), Count) })
+
+const Leading = z.object({
+  replica_id: z.string(),
+  name: z.string(),
+  advertised_url: z.string().nullable(),
+})
+
+export const LeaderAnswer = z
+  .object({
+    role: ControllerState.meta({ description: 'Of the replica that answers.' }),
+    term: Count,
+    since: Instant.nullable(),
+    leader: Leading.nullable().meta({ description: 'null: the latest term has ended.' }),
+    recovery: z.array(Phase).meta({ description: 'Phases of the latest term, in order.' }),
+    terms: z.array(
+      z.object({
+        term: Count,
+        replica_id: z.string(),
+        name: z.string(),
+        since: Instant,
+        until: Instant.nullable(),
+        end_reason: z.string().nullable(),
+        recovery: z.array(Phase),
+      }),
+    ),
+  })
+  .meta({ id: 'Leader' })
+export type LeaderAnswer = z.infer<typeof LeaderAnswer>
+
+export const Status = z
+  .object({
+    replicas: z.array(
+      z.object({
+        replica_id: z.string(),
+        name: z.string(),
+        advertised_url: z.string(),
+        role: z.enum(['all', 'api']),
+        version: z.string(),
+        started_at: Instant,
+        is_leader: z.boolean(),
+      }),
+    ),
+    leader: z.object({ term: Count, since: Instant.nullable(), name: z.string().nullable() }),
+    queues: z.array(
+      z.object({
+        queue: z.string(),
+        available: Count,
+        scheduled: Count,
+        leased: Count,
+        failed: Count,
+        oldest_available_at: Instant.nullable(),
+      }),
+    ),
+    executors: z.array(Executor),
+    leases: z
+      .array(
+        z.object({
+          job_id: z.string(),
+          queue: z.string(),
+          kind: z.string(),
+          executor_id: z.string(),
+          fence: Count,
+          attempt: Count,
+          leased_at: Instant,
+          heartbeat_at: Instant,
+          lease_expires_at: Instant,
+        }),
+      )
+      .meta({ description: 'The 100 that expire first.' }),
+    sweeps: z
+      .array(
+        z.object({
+          name: z.string(),
+          runs: Count,
+          failures: Count,
+          last_counts: z.record(z.string(), Count),
+          last_error: z.string().nullable(),
+        }),
+      )
+      .meta({ description: 'Of the replica that answers; empty unless it is active.' }),
+    switches: z.record(z.string(), z.boolean()),
+  })
+  .meta({ id: 'Status' })
+export type Status = z.infer<typeof Status>

@@ -1,0 +1,163 @@
+import { z } from 'zod'
+import { Count, Duration, Instant, Json, Labels, limits, Name, PositiveCount } from './common.ts'
+import { JobError, JobState } from './jobs.ts'
+
+export const ExecutorParams = z.object({ id: z.string() })
+
+/** Announces an executor process. Each registration raises the epoch; older ones are cut off. */
+export const Register = z
+  .strictObject({
+    executor_id: Name,
+    labels: Labels.default({}),
+    queues: z.array(Name).min(1).max(1_000).default(['default']),
+    capacity: z.number().int().min(1).max(10_000).default(1),
+  })
+  .meta({ id: 'Register' })
+export type Register = z.infer<typeof Register>
+export type RegisterInput = z.input<typeof Register>
+
+export const Registered = z
+  .object({
+    executor_id: z.string(),
+    epoch: PositiveCount,
+    heartbeat_ms: PositiveCount,
+    lease_ttl_ms: PositiveCount,
+    self_fence_ms: PositiveCount,
+  })
+  .meta({ id: 'Registered' })
+export type Registered = z.infer<typeof Registered>
+
+/** A job as its holder names it. Ids are any text here: an unknown one is answered, not refused. */
+const held = { job_id: z.string().max(64), fence: Count }
+
+/** What the executor holds. A lease that is listed is renewed; an offer that is not goes back. */
+export const Heartbeat = z
+  .strictObject({
+    epoch: PositiveCount,
+    assignments: z
+      .array(z.strictObject({ ...held, progress: Json.optional() }))
+      .max(limits.inventory)
+      .default([]),
+  })
+  .meta({ id: 'Heartbeat' })
+export type Heartbeat = z.infer<typeof Heartbeat>
+export type HeartbeatInput = z.input<typeof Heartbeat>
+
+const HeldJob = z.object({ job_id: z.string(), fence: Count })
+const NamedJob = HeldJob.extend({ reason: z.string() })
+
+export const HeartbeatAnswer = z
+  .object({
+    term: PositiveCount,
+    heartbeat_ms: PositiveCount.meta({ description: 'When to beat next.' }),
+    held: z.array(HeldJob).meta({ description: 'Yours; their leases are renewed.' }),
+    cancel: z.array(NamedJob).meta({ description: 'Stop these and report cancelled.' }),
+    revoked: z.array(NamedJob).meta({ description: 'No longer yours; stop, report nothing.' }),
+    drain: z.boolean().meta({ description: 'Take no new work.' }),
+    switches: z.record(z.string(), z.boolean()),
+  })
+  .meta({ id: 'HeartbeatAnswer' })
+export type HeartbeatAnswer = z.infer<typeof HeartbeatAnswer>
+
+export const Poll = z
+  .strictObject({
+    epoch: PositiveCount,
+    max: z.number().int().min(1).max(limits.assignments).default(1),
+    wait_ms: Duration.optional().meta({ description: 'Default 20 s, at most 25 s.' }),
+    poll_id: z
+      .string()
+      .regex(/^[\x21-\x7e]{1,64}$/, 'must be 1 to 64 printable characters')
+      .optional()
+      .meta({ description: 'Sent again after a lost answer, it gets what is still held.' }),
+  })
+  .meta({ id: 'Poll' })
+export type Poll = z.infer<typeof Poll>
+export type PollInput = z.input<typeof Poll>
+
+export const Assignment = z
+  .object({
+    job_id: z.uuid(),
+    fence: PositiveCount,
+    attempt: PositiveCount,
+    queue: z.string(),
+    kind: z.string(),
+    stage: z.string().nullable(),
+    payload: Json,
+    checkpoint: Json.meta({ description: 'Progress of an earlier attempt; else null.' }),
+    lease_ttl_ms: PositiveCount,
+    run_timeout_ms: PositiveCount.nullable(),
+    on_silence: z.enum(['continue', 'abort']),
+  })
+  .meta({ id: 'Assignment' })
+export type Assignment = z.infer<typeof Assignment>
+
+export const PollAnswer = z.object({ assignments: z.array(Assignment) })
+export type PollAnswer = z.infer<typeof PollAnswer>
+
+export const ReportOutcome = z.enum(['succeeded', 'failed', 'cancelled', 'released'])
+export type ReportOutcome = z.infer<typeof ReportOutcome>
+
+export const ReportItem = z
+  .strictObject({
+    ...held,
+    outcome: ReportOutcome.meta({ description: 'released: give back; spends nothing.' }),
+    result: Json.optional().meta({ description: 'At most 256 KiB of JSON.' }),
+    error: JobError.optional(),
+  })
+  .refine((item) => item.error === undefined || item.outcome !== 'succeeded', {
+    path: ['error'],
+    message: 'a job that succeeded has no error',
+  })
+
+export const Report = z
+  .strictObject({
+    epoch: PositiveCount,
+    reports: z.array(ReportItem).min(1).max(limits.reports),
+  })
+  .meta({ id: 'Report' })
+export type Report = z.infer<typeof Report>
+export type ReportItem = Report['reports'][number]
+export type ReportInput = z.input<typeof Report>
+
+export const RejectReason = z.enum([
+  'not_found',
+  'stale_epoch',
+  'already_final',
+  'stale_fence',
+])
+export type RejectReason = z.infer<typeof RejectReason>
+
+export const ReportAnswer = z
+  .object({
+    results: z.array(
+      z.object({
+        job_id: z.string(),
+        status: z.enum(['accepted', 'duplicate', 'rejected']),
+        reason: RejectReason.optional(),
+        job_state: JobState.nullable().meta({ description: 'After this call; null: no such job.' }),
+      }),
+    ),
+  })
+  .meta({ id: 'ReportAnswer' })
+export type ReportAnswer = z.infer<typeof ReportAnswer>
+export type ReportResult = ReportAnswer['results'][number]
+
+export const Executor = z
+  .object({
+    executor_id: z.string(),
+    epoch: PositiveCount,
+    labels: z.record(z.string(), z.string()),
+    queues: z.array(z.string()),
+    capacity: Count,
+    leases: Count,
+    state: z.enum(['online', 'silent']).meta({
+      description: 'silent: no heartbeat for three intervals.',
+    }),
+    registered_at: Instant,
+    heartbeat_at: Instant,
+  })
+  .meta({ id: 'Executor' })
+export type Executor = z.infer<typeof Executor>
+
+export const ExecutorList = z.object({ executors: z.array(Executor) })
+export type ExecutorList = z.infer<typeof ExecutorList>

@@ -1,0 +1,200 @@
+import { z } from 'zod'
+import {
+  Count,
+  Duration,
+  Instant,
+  Json,
+  Labels,
+  limits,
+  Name,
+  PageQuery,
+  PositiveCount,
+  Text,
+} from './common.ts'
+
+export const JobState = z.enum([
+  'available',
+  'leased',
+  'waiting',
+  'succeeded',
+  'failed',
+  'cancelled',
+])
+export type JobState = z.infer<typeof JobState>
+
+/** Delay before retry n (from 0): full jitter up to min(cap_ms, base_ms × factor^n). */
+export const Backoff = z.strictObject({
+  base_ms: z.number().int().min(1).max(86_400_000).default(2_000),
+  factor: z.number().min(1).max(10).default(2),
+  cap_ms: z.number().int().min(1).max(86_400_000).default(600_000),
+})
+
+/** What to do while an executor cannot reach the control plane for `self_fence_ms`. */
+export const OnSilence = z.enum(['continue', 'abort'])
+
+/** A job's failure, as its executor or the control plane tells it. */
+export const JobError = z.strictObject({
+  code: Text(128),
+  message: Text(16_384).default(''),
+  retryable: z.boolean().default(true).meta({ description: 'false: no attempt is left over.' }),
+})
+export type JobError = z.infer<typeof JobError>
+
+export const IdempotencyKey = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters without blanks')
+
+const delays = { run_at: Instant.optional(), delay_ms: Duration.optional() }
+
+/** A job to run. Only `kind` is required. */
+export const JobSubmit = z
+  .strictObject({
+    kind: Name,
+    queue: Name.default('default'),
+    payload: Json.optional().meta({
+      description: 'Handed to the executor as it is; default {}; at most 256 KiB of JSON.',
+    }),
+    labels: Labels.default({}).meta({ description: 'For finding jobs.' }),
+    priority: z.number().int().min(0).max(9).default(0).meta({
+      description: 'Higher first; each step counts as ten minutes of waiting.',
+    }),
+    ...delays,
+    max_attempts: z.number().int().min(1).max(1_000).default(5),
+    backoff: Backoff.prefault({}),
+    run_timeout_ms: Duration.min(1).optional().meta({
+      description: 'An attempt that runs longer is stopped by its executor and fails.',
+    }),
+    on_silence: OnSilence.default('continue'),
+    requires: Labels.refine(
+      (labels) => JSON.stringify(labels).length <= 1_024,
+      'at most 1 KiB in all',
+    )
+      .default({})
+      .meta({ description: 'Labels that an executor must have.' }),
+    idempotency_key: IdempotencyKey.optional().meta({
+      description: 'Same queue and key: the same job. The header Idempotency-Key works too.',
+    }),
+  })
+  .refine((job) => job.run_at === undefined || job.delay_ms === undefined, {
+    path: ['delay_ms'],
+    message: 'give run_at or delay_ms, not both',
+  })
+  .meta({ id: 'JobSubmit' })
+export type JobSubmit = z.infer<typeof JobSubmit>
+/** What a client may leave out. */
+export type JobSubmitInput = z.input<typeof JobSubmit>
+
+export const JobId = z.uuid()
+
+const jobFields = {
+  id: JobId,
+  kind: z.string(),
+  queue: z.string(),
+  state: JobState,
+  scheduled: z.boolean().meta({ description: 'Available, but not before run_at.' }),
+  labels: z.record(z.string(), z.string()),
+  requires: z.record(z.string(), z.string()),
+  priority: Count,
+  run_at: Instant,
+  fence: Count,
+  attempt: Count.meta({ description: 'The live attempt, or how many were spent.' }),
+  max_attempts: Count,
+  lost_leases: Count.meta({ description: 'Leases lost; never counted as attempts.' }),
+  backoff: z.object({ base_ms: Count, factor: z.number(), cap_ms: Count }),
+  run_timeout_ms: Count.nullable(),
+  on_silence: OnSilence,
+  executor_id: z.string().nullable(),
+  epoch: Count.nullable(),
+  lease_expires_at: Instant.nullable(),
+  idempotency_key: z.string().nullable(),
+  created_at: Instant,
+  finished_at: Instant.nullable(),
+}
+
+/** A job in a list: without payload, result and progress. */
+export const JobSummary = z.object(jobFields).meta({ id: 'JobSummary' })
+export type JobSummary = z.infer<typeof JobSummary>
+
+export const Job = z
+  .object({
+    ...jobFields,
+    payload: Json,
+    result: Json.meta({ description: 'Of the attempt that succeeded; else null.' }),
+    error: z
+      .object({ code: z.string(), message: z.string(), retryable: z.boolean() })
+      .nullable()
+      .meta({ description: 'Why the latest attempt that ended did not succeed.' }),
+    progress: Json.meta({ description: 'What its executor last told; else null.' }),
+  })
+  .meta({ id: 'Job' })
+export type Job = z.infer<typeof Job>
+
+export const SubmitHeaders = z.object({ 'idempotency-key': IdempotencyKey.optional() })
+export const SubmitCreated = z.object({ job: Job })
+export const SubmitReplayed = z.object({ job: Job, replayed: z.literal(true) })
+export type SubmitAnswer = { job: Job; replayed?: true }
+
+export const BatchSubmit = z.strictObject({ jobs: z.array(JobSubmit).min(1).max(limits.batchJobs) })
+export const BatchAnswer = z.object({
+  results: z.array(z.object({ id: JobId, created: z.boolean() })),
+})
+export type BatchAnswer = z.infer<typeof BatchAnswer>
+
+export const JobParams = z.object({ id: z.string() })
+export const JobQuery = z.strictObject({
+  wait_ms: z.coerce.number().int().min(0).max(60_000).optional().meta({
+    description: 'Wait so long for the job to be final; capped like a poll.',
+  }),
+})
+export const JobAnswer = z.object({ job: Job })
+export type JobAnswer = z.infer<typeof JobAnswer>
+
+const OneOrMore = <T extends z.ZodType>(item: T) =>
+  z.preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(item).max(16))
+
+export const JobListQuery = z.strictObject({
+  queue: Name.optional(),
+  state: JobState.optional(),
+  kind: Name.optional(),
+  label: OneOrMore(
+    z.string().regex(/^[^=]{1,63}=[^\0]{0,256}$/, 'must be name=value'),
+  ).optional(),
+  ...PageQuery,
+})
+export const JobList = z.object({
+  jobs: z.array(JobSummary),
+  next_cursor: z.string().nullable().meta({ description: 'null: this was the last page.' }),
+})
+export type JobList = z.infer<typeof JobList>
+
+/** One lease that ended. `lost`: it was reclaimed. `undelivered`: its executor never showed it. */
+export const Attempt = z
+  .object({
+    fence: PositiveCount,
+    attempt: Count,
+    executor_id: z.string(),
+    epoch: PositiveCount,
+    outcome: z.enum(['succeeded', 'failed', 'cancelled', 'released', 'lost', 'undelivered']),
+    error: JobError.nullable(),
+    started_at: Instant,
+    ended_at: Instant,
+  })
+  .meta({ id: 'Attempt' })
+
+/** A report that came too late to count, kept as evidence. */
+export const LateReport = z
+  .object({
+    executor_id: z.string(),
+    epoch: PositiveCount,
+    fence: Count,
+    outcome: z.string(),
+    reason: z.string(),
+    received_at: Instant,
+  })
+  .meta({ id: 'LateReport' })
+
+export const AttemptList = z.object({
+  attempts: z.array(Attempt),
+  late_reports: z.array(LateReport),
+})
+export type AttemptList = z.infer<typeof AttemptList>

@@ -1,0 +1,137 @@
+import { fullJitter } from '../backoff.ts'
+import type { JobState } from './job.ts'
+
+/**
+ * How leases end. Pure: a locked row goes in, and what is to be written comes out; the statement that
+ * writes it names state, executor, epoch and fence again in its WHERE.
+ *
+ * Two budgets, kept apart (invariant 11): `attempt` counts what the job itself spent, `lost_leases`
+ * what the infrastructure lost. Whatever is not the job's fault gives its attempt number back.
+ */
+
+/** A job's row, locked. Lease columns are null unless it is leased. */
+export interface LockedJob {
+  id: string
+  class_id: number
+  state: JobState
+  fence: number
+  attempt: number
+  max_attempts: number
+  lost_leases: number
+  backoff_base_ms: number
+  backoff_factor: number
+  backoff_cap_ms: number
+  executor_id: string | null
+  epoch: number | null
+  /** As Postgres wrote it, microseconds included: it is written back unchanged. */
+  leased_at: string | null
+}
+
+export type Outcome = 'succeeded' | 'failed' | 'cancelled' | 'released' | 'lost' | 'undelivered'
+
+export interface Failure {
+  code: string
+  message: string
+  retryable: boolean
+}
+
+/** What the end of one lease writes: to the job's row, and as a row of attempts. */
+export interface LeaseEnd {
+  job: LockedJob
+  outcome: Outcome
+  to: Exclude<JobState, 'leased'>
+  /** An owner that loses its lease must not write again; one that ends it itself needs no fence. */
+  raisesFence: boolean
+  attempt: number
+  lostLeases: number
+  /** How long the job may not be claimed; null leaves its place in the queue as it was. */
+  delayMs: number | null
+  result: unknown
+  error: Failure | null
+}
+
+export interface Report {
+  outcome: 'succeeded' | 'failed' | 'cancelled' | 'released'
+  result?: unknown
+  error?: Failure | undefined
+}
+
+const unexplained: Failure = { code: 'failed', message: '', retryable: true }
+
+/** An accepted report. */
+export function endByReport(
+  job: LockedJob,
+  report: Report,
+  random: () => number = Math.random,
+): LeaseEnd {
+  const end = base(job, report.outcome)
+  switch (report.outcome) {
+    case 'succeeded':
+      return { ...end, to: 'succeeded', result: report.result ?? null }
+    case 'cancelled':
+      return { ...end, to: 'cancelled', error: report.error ?? null }
+    case 'released':
+      return { ...end, attempt: job.attempt - 1, error: report.error ?? null }
+    case 'failed':
+      return endByFailure(end, report.error ?? unexplained, random)
+  }
+}
+
+function endByFailure(end: LeaseEnd, error: Failure, random: () => number): LeaseEnd {
+  const { job } = end
+  if (!error.retryable || job.attempt >= job.max_attempts) return { ...end, to: 'failed', error }
+  const limits = {
+    baseMs: job.backoff_base_ms,
+    factor: job.backoff_factor,
+    capMs: job.backoff_cap_ms,
+  }
+  return { ...end, error, delayMs: Math.ceil(fullJitter(job.attempt - 1, limits, random)) }
+}
+
+/** The executor is known gone. Claimable again at its old place, until the budget is spent. */
+export function endByLoss(job: LockedJob, lostLeaseBudget: number, why: string): LeaseEnd {
+  const lostLeases = job.lost_leases + 1
+  const end = { ...base(job, 'lost'), raisesFence: true, attempt: job.attempt - 1, lostLeases }
+  if (lostLeases <= lostLeaseBudget) {
+    return { ...end, error: { code: 'lease_lost', message: why, retryable: true } }
+  }
+  const message = `${lostLeases} leases lost, ${lostLeaseBudget} allowed; the last: ${why}`
+  return {
+    ...end,
+    to: 'failed',
+    error: { code: 'lost_lease_budget_spent', message, retryable: false },
+  }
+}
+
+/** The executor never showed that it holds the job: the offer goes back and spends nothing. */
+export function endByUndelivered(job: LockedJob): LeaseEnd {
+  return { ...base(job, 'undelivered'), raisesFence: true, attempt: job.attempt - 1 }
+}
+
+function base(job: LockedJob, outcome: Outcome): LeaseEnd {
+  return {
+    job,
+    outcome,
+    to: 'available',
+    raisesFence: false,
+    attempt: job.attempt,
+    lostLeases: job.lost_leases,
+    delayMs: null,
+    result: null,
+    error: null,
+  }
+}
+
+/** The row as it is after the end is written, for the next item of the same batch. */
+export function afterEnd(end: LeaseEnd): LockedJob {
+  return {
+    ...end.job,
+    state: end.to,
+    fence: end.job.fence + (end.raisesFence ? 1 : 0),
+    attempt: end.attempt,
+    lost_leases: end.lostLeases,
+    executor_id: null,
+    epoch: null,
+    leased_at: null,
+  }
+}

@@ -1,0 +1,49 @@
+/** Every failure that a caller can meet: code → HTTP status, whether the same request may succeed
+ *  later, and how loudly it is logged. Statuses live here and nowhere else. */
+export const errorTable = {
+  invalid_request: { status: 400, retryable: false, level: 'debug' },
+  malformed_json: { status: 400, retryable: false, level: 'debug' },
+  unauthenticated: { status: 401, retryable: false, level: 'info' },
+  forbidden: { status: 403, retryable: false, level: 'info' },
+  not_found: { status: 404, retryable: false, level: 'debug' },
+  idempotency_mismatch: { status: 409, retryable: false, level: 'info' },
+  stale_epoch: { status: 409, retryable: false, level: 'info' },
+  payload_too_large: { status: 413, retryable: false, level: 'info' },
+  unsupported_media_type: { status: 415, retryable: false, level: 'debug' },
+  internal: { status: 500, retryable: true, level: 'error' },
+  controller_standby: { status: 503, retryable: true, level: 'debug' },
+  controller_recovering: { status: 503, retryable: true, level: 'debug' },
+  controller_draining: { status: 503, retryable: true, level: 'debug' },
+  database_unavailable: { status: 503, retryable: true, level: 'warn' },
+  schema_behind: { status: 503, retryable: true, level: 'warn' },
+  schema_ahead: { status: 503, retryable: true, level: 'warn' },
+  overloaded: { status: 503, retryable: true, level: 'warn' },
+} as const satisfies Record<
+  string,
+  { status: number; retryable: boolean; level: 'debug' | 'info' | 'warn' | 'error' }
+>
+
+export type ErrorCode = keyof typeof errorTable
+
+/** One fault in a request: where it stands, and what is wrong with it. */
+export interface Fault {
+  path: string
+  message: string
+}
+
+export class AppError extends Error {
+  readonly code: ErrorCode
+  readonly faults: Fault[]
+
+  constructor(code: ErrorCode, message: string, options: { faults?: Fault[]; cause?: unknown } = {}) {
+    super(message, { cause: options.cause })
+    this.name = 'AppError'
+    this.code = code
+    this.faults = options.faults ?? []
+  }
+}
+
+/** A request with one faulty field. */
+export function invalid(path: string, message: string): AppError {
+  return new AppError('invalid_request', `${path}: ${message}`, { faults: [{ path, message }] })
+}

@@ -1,0 +1,72 @@
+import type { FastifyRequest } from 'fastify'
+import type { Role } from '../contract/tokens.ts'
+import { AppError } from '../errors.ts'
+import type { Principal } from '../services/tokens.ts'
+import type { Surface } from './standing.ts'
+
+/** Who may use a route, and when it is served. A route without one does not start. */
+export interface Access {
+  surface: Surface
+  roles: readonly Role[] | 'anyone'
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: Access
+  }
+  interface FastifyRequest {
+    principal: Principal
+  }
+}
+
+/** Deny by default; each route names one of these. DESIGN 7. */
+export const access = {
+  live: { surface: 'live', roles: 'anyone' },
+  ready: { surface: 'ready', roles: 'anyone' },
+  active: { surface: 'active', roles: 'anyone' },
+  act: { surface: 'executor', roles: ['executor', 'admin'] },
+  submit: { surface: 'replica', roles: ['submit', 'operator', 'admin'] },
+  readJobs: { surface: 'replica', roles: ['submit', 'read', 'operator', 'admin'] },
+  readExecutor: { surface: 'replica', roles: ['executor', 'read', 'operator', 'admin'] },
+  read: { surface: 'replica', roles: ['read', 'operator', 'admin'] },
+  administer: { surface: 'replica', roles: ['admin'] },
+} as const satisfies Record<string, Access>
+
+export async function authenticate(
+  request: FastifyRequest,
+  tokens: { authenticate(presented: string): Promise<Principal | undefined> },
+): Promise<Principal> {
+  const [, presented] = /^Bearer +([^\s]+)$/i.exec(request.headers.authorization ?? '') ?? []
+  if (presented === undefined) {
+    throw new AppError('unauthenticated', 'send a token: Authorization: Bearer …')
+  }
+  const principal = await tokens.authenticate(presented)
+  if (!principal) throw new AppError('unauthenticated', 'the token is unknown, expired or revoked')
+  return principal
+}
+
+export function authorize({ role }: Principal, { roles }: Access): void {
+  if (roles !== 'anyone' && !roles.includes(role)) {
+    throw new AppError('forbidden', `role ${role} may not do this; ${roles.join(', ')} may`)
+  }
+}
+
+/** An executor's token acts for its own executor only, exact or by prefix. */
+export function authorizeExecutor({ role, executorPattern }: Principal, executorId: string): void {
+  if (role !== 'executor' || executorPattern === null) return
+  const isOwn = executorPattern.endsWith('*')
+    ? executorId.startsWith(executorPattern.slice(0, -1))
+    : executorId === executorPattern
+  if (!isOwn) {
+    throw new AppError('forbidden', `this token acts for executor ${executorPattern} only`)
+  }
+}
+
+export function authorizeQueues({ queues }: Principal, wanted: Iterable<string>): void {
+  if (queues === null) return
+  for (const queue of wanted) {
+    if (!queues.includes(queue)) {
+      throw new AppError('forbidden', `this token is bound to the queues ${queues.join(', ')}`)
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import { STATUS_CODES } from 'node:http'
+import type { FastifyError, FastifyReply } from 'fastify'
+import type { z } from 'zod'
+import type { Problem } from '../contract/common.ts'
+import { sqlState } from '../sql/failure.ts'
+import { AppError, type ErrorCode, errorTable, type Fault } from '../errors.ts'
+
+/** What a 503 adds, so that a client knows where to go and when. */
+export interface Whereabouts {
+  role: string
+  term: number
+  active_url: string | undefined
+}
+
+const retryAfter = { minMs: 20, spreadMs: 130 }
+
+/** Sends an error as problem+json (RFC 9457). */
+export function sendProblem(
+  reply: FastifyReply,
+  error: AppError,
+  whereabouts: Whereabouts,
+): FastifyReply {
+  const { status, retryable } = errorTable[error.code]
+  const problem: Problem = {
+    type: `urn:understudy:error:${error.code}`,
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    code: error.code,
+    detail: error.message,
+    retryable,
+  }
+  if (error.faults.length > 0) problem.errors = error.faults
+  if (status === 401) reply.header('WWW-Authenticate', 'Bearer')
+  if (status === 503) {
+    const ms = Math.round(retryAfter.minMs + Math.random() * retryAfter.spreadMs)
+    problem.role = whereabouts.role
+    problem.term = whereabouts.term
+    if (whereabouts.active_url !== undefined) problem.active_url = whereabouts.active_url
+    problem.retry_after_ms = ms
+    reply.header('Retry-After', String(Math.ceil(ms / 1_000)))
+  }
+  return reply
+    .code(status)
+    .header('Cache-Control', 'no-store')
+    .type('application/problem+json')
+    .serializer((value: unknown) => JSON.stringify(value))
+    .send(problem)
+}
+
+/** Fastify's own refusals, by its error codes. */
+const frameworkCodes: Record<string, [ErrorCode, string]> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ['payload_too_large', 'the body is larger than this route takes'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'send application/json'],
+  FST_ERR_CTP_EMPTY_JSON_BODY: ['malformed_json', 'the body is empty'],
+  FST_ERR_CTP_INVALID_JSON_BODY: ['malformed_json', 'the body is not JSON'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'Content-Length does not fit the body'],
+}
+
+/** Names any error that a route can throw. What has no name is internal. */
+export function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  if (error instanceof SyntaxError) return new AppError('malformed_json', 'the body is not JSON')
+  if (isTooDeep(error)) return new AppError('invalid_request', 'the body is nested too deeply')
+  const { code, statusCode } = error as Partial<FastifyError>
+  const known = code === undefined ? undefined : frameworkCodes[code]
+  if (known) return new AppError(...known)
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return new AppError('invalid_request', (error as Error).message)
+  }
+  return new AppError('internal', 'this should not have happened; the log has more', {
+    cause: error,
+  })
+}
+
+/** JSON nested deeper than the stack of Node or of Postgres (54001) can follow. */
+function isTooDeep(error: unknown): boolean {
+  return (
+    (error instanceof RangeError && /call stack/.test(error.message)) || sqlState(error) === '54001'
+  )
+}
+
+/** One fault per faulty field; a strict object's complaint names each unknown field by its path. */
+export function invalidRequest(error: z.ZodError): AppError {
+  const faults = error.issues.flatMap((issue): Fault[] => {
+    const path = issue.path.map(String)
+    if (issue.code !== 'unrecognized_keys') {
+      return [{ path: path.join('.'), message: issue.message }]
+    }
+    return issue.keys.map((key) => ({ path: [...path, key].join('.'), message: 'unknown field' }))
+  })
+  const [first] = faults
+  const detail = first ? `${first.path || 'body'}: ${first.message}` : 'the request is not valid'
+  return new AppError('invalid_request', detail, { faults })
+}

@@ -1,0 +1,135 @@
+import {
+  Executor,
+  ExecutorList,
+  ExecutorParams,
+  Heartbeat,
+  HeartbeatAnswer,
+  Poll,
+  PollAnswer,
+  Register,
+  Registered,
+  Report,
+  ReportAnswer,
+} from '../../contract/executors.ts'
+import { access, authorizeExecutor, authorizeQueues } from '../auth.ts'
+import { goneSignal } from '../gone.ts'
+import { problems } from '../problems.ts'
+import type { Scope } from '../scope.ts'
+import type { Services } from '../services.ts'
+
+const tags = ['executors']
+
+export function executorRoutes(app: Scope, services: Services): void {
+  actRoutes(app, services)
+  readRoutes(app, services)
+}
+
+function actRoutes(app: Scope, { executors, polls, heartbeats, reports }: Services): void {
+  const config = { access: access.act }
+  app.post(
+    '/v1/executors/register',
+    {
+      config,
+      schema: {
+        tags,
+        summary: 'Announce an executor process; raises its epoch',
+        description:
+          'What an older process of this id held is taken back at once, and its epoch gets 409 stale_epoch from then on. Durations are the server’s to set.',
+        body: Register,
+        response: { 201: Registered, ...problems(409, 413, 415) },
+      },
+    },
+    async (request, reply) => {
+      authorizeExecutor(request.principal, request.body.executor_id)
+      authorizeQueues(request.principal, request.body.queues)
+      return reply.code(201).send(await executors.register(request.body))
+    },
+  )
+  app.post(
+    '/v1/executors/:id/heartbeat',
+    {
+      config,
+      schema: {
+        tags,
+        summary: 'Say what is held; leases that are listed are renewed',
+        params: ExecutorParams,
+        body: Heartbeat,
+        response: { 200: HeartbeatAnswer, ...problems(404, 409, 413, 415) },
+      },
+    },
+    async (request) => {
+      authorizeExecutor(request.principal, request.params.id)
+      return heartbeats.beat(request.params.id, request.body)
+    },
+  )
+  app.post(
+    '/v1/executors/:id/poll',
+    {
+      config,
+      schema: {
+        tags,
+        summary: 'Ask for work, and wait for it',
+        description:
+          'One waits at a time: a newer poll ends an older one, empty. After a lost answer send the same poll_id.',
+        params: ExecutorParams,
+        body: Poll,
+        response: { 200: PollAnswer, ...problems(404, 409, 413, 415) },
+      },
+    },
+    async (request) => {
+      authorizeExecutor(request.principal, request.params.id)
+      return {
+        assignments: await polls.poll(request.params.id, request.body, goneSignal(request)),
+      }
+    },
+  )
+  app.post(
+    '/v1/executors/:id/report',
+    {
+      config,
+      schema: {
+        tags,
+        summary: 'Say how assignments ended',
+        description: 'Each item is answered by itself; send it again until it is.',
+        params: ExecutorParams,
+        body: Report,
+        response: { 200: ReportAnswer, ...problems(404, 409, 413, 415) },
+      },
+    },
+    async (request) => {
+      authorizeExecutor(request.principal, request.params.id)
+      return { results: await reports.report(request.params.id, request.body) }
+    },
+  )
+}
+
+function readRoutes(app: Scope, { executors }: Services): void {
+  app.get(
+    '/v1/executors',
+    {
+      config: { access: access.read },
+      schema: {
+        tags,
+        summary: 'List executors',
+        response: { 200: ExecutorList, ...problems() },
+      },
+    },
+    async () => ({ executors: await executors.list() }),
+  )
+  app.get(
+    '/v1/executors/:id',
+    {
+      config: { access: access.readExecutor },
+      schema: {
+        tags,
+        summary: 'Get an executor',
+        params: ExecutorParams,
+        response: { 200: Executor, ...problems(404) },
+      },
+    },
+    (request) => {
+      authorizeExecutor(request.principal, request.params.id)
+      return executors.get(request.params.id)
+    },
+  )
+}

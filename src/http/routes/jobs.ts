@@ -1,0 +1,134 @@
+import { limits } from '../../contract/common.ts'
+import {
+  AttemptList,
+  BatchAnswer,
+  BatchSubmit,
+  JobAnswer,
+  JobList,
+  JobListQuery,
+  JobParams,
+  JobQuery,
+  JobSubmit,
+  SubmitCreated,
+  SubmitHeaders,
+  SubmitReplayed,
+} from '../../contract/jobs.ts'
+import { invalid } from '../../errors.ts'
+import { access, authorizeQueues } from '../auth.ts'
+import { goneSignal } from '../gone.ts'
+import { problems } from '../problems.ts'
+import type { Scope } from '../scope.ts'
+import type { Services } from '../services.ts'
+
+const tags = ['jobs']
+
+export function jobRoutes(app: Scope, services: Services): void {
+  submitRoutes(app, services)
+  readRoutes(app, services)
+}
+
+function submitRoutes(app: Scope, { jobs }: Services): void {
+  app.post(
+    '/v1/jobs',
+    {
+      bodyLimit: limits.submitBodyBytes,
+      config: { access: access.submit },
+      schema: {
+        tags,
+        summary: 'Submit a job',
+        description:
+          '201 once the job is durable. With an idempotency key that is taken: 200 and the existing job, or 409 idempotency_mismatch if its body was another. Served by any replica.',
+        headers: SubmitHeaders,
+        body: JobSubmit,
+        response: { 201: SubmitCreated, 200: SubmitReplayed, ...problems(409, 413, 415) },
+      },
+    },
+    async (request, reply) => {
+      const submit = withKey(request.body, request.headers['idempotency-key'])
+      authorizeQueues(request.principal, [submit.queue])
+      const answer = await jobs.submit(submit)
+      return answer.replayed
+        ? reply.code(200).send({ ...answer, replayed: true })
+        : reply.code(201).send({ job: answer.job })
+    },
+  )
+  app.post(
+    '/v1/jobs/batch',
+    {
+      config: { access: access.submit },
+      schema: {
+        tags,
+        summary: 'Submit up to 1000 jobs, all or nothing',
+        description: 'Results in the order of the jobs; created: false for a key that was taken.',
+        body: BatchSubmit,
+        response: { 200: BatchAnswer, ...problems(409, 413, 415) },
+      },
+    },
+    (request) => {
+      const submits = request.body.jobs
+      authorizeQueues(
+        request.principal,
+        submits.map(({ queue }) => queue),
+      )
+      return jobs.submitBatch(submits)
+    },
+  )
+}
+
+function readRoutes(app: Scope, { jobs }: Services): void {
+  app.get(
+    '/v1/jobs',
+    {
+      config: { access: access.readJobs },
+      schema: {
+        tags,
+        summary: 'List jobs, newest first',
+        description: '`label=name=value`, repeated for several. Without payload, result, progress.',
+        querystring: JobListQuery,
+        response: { 200: JobList, ...problems() },
+      },
+    },
+    (request) => jobs.list(request.query),
+  )
+  app.get(
+    '/v1/jobs/:id',
+    {
+      config: { access: access.readJobs },
+      schema: {
+        tags,
+        summary: 'Get a job, or wait for its end with wait_ms',
+        params: JobParams,
+        querystring: JobQuery,
+        response: { 200: JobAnswer, ...problems(404) },
+      },
+    },
+    async (request) => {
+      const { id } = request.params
+      const { wait_ms = 0 } = request.query
+      if (wait_ms === 0) return { job: await jobs.get(id) }
+      return { job: await jobs.getSettled(id, wait_ms, goneSignal(request)) }
+    },
+  )
+  app.get(
+    '/v1/jobs/:id/attempts',
+    {
+      config: { access: access.readJobs },
+      schema: {
+        tags,
+        summary: 'How the leases of a job ended, and which reports came too late',
+        params: JobParams,
+        response: { 200: AttemptList, ...problems(404) },
+      },
+    },
+    (request) => jobs.listAttempts(request.params.id),
+  )
+}
+
+/** The key may stand in the header or in the body; where it stands in both, it must be the same. */
+function withKey(body: JobSubmit, header: string | undefined): JobSubmit {
+  if (header === undefined) return body
+  if (body.idempotency_key !== undefined && body.idempotency_key !== header) {
+    throw invalid('idempotency_key', 'differs from the header Idempotency-Key')
+  }
+  return { ...body, idempotency_key: header }
+}

@@ -1,0 +1,136 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
+import {
+  jsonSchemaTransform,
+  jsonSchemaTransformObject,
+  serializerCompiler,
+  type ZodTypeProvider,
+} from 'fastify-type-provider-zod'
+import type { z } from 'zod'
+import { limits } from '../contract/common.ts'
+import { AppError, errorTable } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Principal } from '../services/tokens.ts'
+import { type Access, authenticate, authorize } from './auth.ts'
+import { openapiInfo } from './openapi.ts'
+import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
+import { clusterRoutes } from './routes/cluster.ts'
+import { executorRoutes } from './routes/executors.ts'
+import { healthRoutes } from './routes/health.ts'
+import { jobRoutes } from './routes/jobs.ts'
+import { tokenRoutes } from './routes/tokens.ts'
+import type { Services } from './services.ts'
+import { type Standing, standings } from './standing.ts'
+
+export interface ServerOptions {
+  services: Services
+  standing(): Standing
+  whereabouts(): Whereabouts
+  handlerTimeoutMs: number
+  log: Log
+}
+
+export type Server = ReturnType<typeof createFastify>
+
+function createFastify(log: Log, handlerTimeoutMs: number) {
+  return Fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    bodyLimit: limits.bodyBytes,
+    // Keys like __proto__ in a payload are data: nothing here merges a body into another object.
+    onProtoPoisoning: 'ignore',
+    onConstructorPoisoning: 'ignore',
+    requestTimeout: 15_000,
+    keepAliveTimeout: 75_000,
+    connectionTimeout: handlerTimeoutMs + 15_000,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 256, ignoreTrailingSlash: true },
+    http: { maxHeaderSize: 16 * 1_024 },
+  }).withTypeProvider<ZodTypeProvider>()
+}
+
+/** The server with every route, not yet listening. */
+export async function buildServer(options: ServerOptions): Promise<Server> {
+  const { services, log, handlerTimeoutMs } = options
+  const app = createFastify(log, handlerTimeoutMs)
+  app.setSerializerCompiler(serializerCompiler)
+  app.setValidatorCompiler<z.ZodType>(({ schema }) => (data) => {
+    const parsed = schema.safeParse(data)
+    return parsed.success ? { value: parsed.data } : { error: invalidRequest(parsed.error) }
+  })
+  refuseRoutesWithoutAccess(app)
+  answerErrors(app, options)
+  guard(app, options)
+  await app.register(swagger, {
+    openapi: openapiInfo,
+    transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
+  })
+  await app.register(docsPages)
+  for (const routes of [healthRoutes, clusterRoutes, jobRoutes, executorRoutes, tokenRoutes]) {
+    await app.register(async (scope) => routes(scope.withTypeProvider<ZodTypeProvider>(), services))
+  }
+  return app
+}
+
+/** The API browser. Its pages hold no data of ours. */
+async function docsPages(app: FastifyInstance) {
+  app.addHook('onRoute', (route) => {
+    route.config = { ...route.config, access: { surface: 'live', roles: 'anyone' } }
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs' })
+}
+
+/** Deny by default: the server does not start with a route that nobody thought about. */
+function refuseRoutesWithoutAccess(app: Server) {
+  const routes: RouteOptions[] = []
+  app.addHook('onRoute', (route) => {
+    routes.push(route)
+  })
+  app.addHook('onReady', async () => {
+    const open = routes.filter((route) => !route.config?.access)
+    if (open.length > 0) {
+      throw new Error(`routes without access: ${open.map(({ url }) => url).join(', ')}`)
+    }
+  })
+}
+
+function answerErrors(app: Server, { log, whereabouts }: ServerOptions) {
+  app.setErrorHandler((error, request, reply) => {
+    const problem = toAppError(error)
+    const { level } = errorTable[problem.code]
+    const context = { err: problem.cause ?? problem, code: problem.code, request_id: request.id }
+    log[level](context, `${request.method} ${request.routeOptions.url ?? ''} refused`)
+    return sendProblem(reply, problem, whereabouts())
+  })
+  app.setNotFoundHandler((_request, reply) =>
+    sendProblem(reply, new AppError('not_found', 'there is no such route'), whereabouts()),
+  )
+}
+
+const nobody: Principal = {
+  tokenId: '',
+  role: 'read',
+  executorPattern: null,
+  queues: null,
+}
+
+/** The gate first, from memory; then who asks, and whether they may. */
+function guard(app: Server, { services, standing }: ServerOptions) {
+  app.decorateRequest('principal')
+  app.addHook('onRequest', async (request) => {
+    request.principal = nobody
+    const { access } = request.routeOptions.config
+    if (!access) return
+    checkGate(access, standing())
+    if (access.roles === 'anyone') return
+    request.principal = await authenticate(request, services.tokens)
+    authorize(request.principal, access)
+  })
+}
+
+function checkGate({ surface }: Access, standing: Standing) {
+  const answer = standings[standing][surface]
+  if (answer !== 'served') throw new AppError(answer, `this replica is ${standing}`)
+}

@@ -1,0 +1,18 @@
+import type { Cluster } from '../services/cluster.ts'
+import type { Executors } from '../services/executors.ts'
+import type { Heartbeats } from '../services/heartbeats.ts'
+import type { Jobs } from '../services/jobs.ts'
+import type { Polls } from '../services/polls.ts'
+import type { Reports } from '../services/reports.ts'
+import type { Tokens } from '../services/tokens.ts'
+
+/** What the routes call: one service per noun. */
+export interface Services {
+  cluster: Cluster
+  executors: Executors
+  heartbeats: Heartbeats
+  jobs: Jobs
+  polls: Polls
+  reports: Reports
+  tokens: Tokens
+}

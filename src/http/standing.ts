@@ -1,0 +1,75 @@
+import type { ErrorCode } from '../errors.ts'
+import type { ControllerState } from '../leader/gate.ts'
+import type { SchemaState } from '../sql/migrate.ts'
+
+/** What a replica answers, by how it stands: one table, tested as a table. The gate is asked before
+ *  authentication and without the database. */
+
+export type Standing = ControllerState | 'database_unreachable' | 'schema_behind' | 'schema_ahead'
+
+/** `replica`: submit, cancel, reads. `executor`: register, poll, heartbeat, report. */
+export type Surface = 'live' | 'ready' | 'active' | 'replica' | 'executor'
+
+export const standings = {
+  standby: {
+    live: 'served',
+    ready: 'served',
+    active: 'controller_standby',
+    replica: 'served',
+    executor: 'controller_standby',
+  },
+  recovering: {
+    live: 'served',
+    ready: 'served',
+    active: 'served',
+    replica: 'served',
+    executor: 'controller_recovering',
+  },
+  active: {
+    live: 'served',
+    ready: 'served',
+    active: 'served',
+    replica: 'served',
+    executor: 'served',
+  },
+  draining: {
+    live: 'served',
+    ready: 'controller_draining',
+    active: 'controller_draining',
+    replica: 'served',
+    executor: 'controller_draining',
+  },
+  database_unreachable: {
+    live: 'served',
+    ready: 'database_unavailable',
+    active: 'database_unavailable',
+    replica: 'database_unavailable',
+    executor: 'database_unavailable',
+  },
+  schema_behind: {
+    live: 'served',
+    ready: 'schema_behind',
+    active: 'schema_behind',
+    replica: 'schema_behind',
+    executor: 'schema_behind',
+  },
+  schema_ahead: {
+    live: 'served',
+    ready: 'schema_ahead',
+    active: 'schema_ahead',
+    replica: 'schema_ahead',
+    executor: 'schema_ahead',
+  },
+} as const satisfies Record<Standing, Record<Surface, 'served' | ErrorCode>>
+
+/** How a replica stands. One that leads and is trusted was answered by the database within the trust
+ *  window, whatever its watch session says; one that drains says so first. */
+export function standingOf(
+  state: ControllerState,
+  watch: { isReachable: boolean; schema: SchemaState | undefined },
+): Standing {
+  if (state === 'draining') return 'draining'
+  if (watch.schema === 'behind' || watch.schema === 'ahead') return `schema_${watch.schema}`
+  if (state === 'standby' && !watch.isReachable) return 'database_unreachable'
+  return state
+}

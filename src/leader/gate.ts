@@ -1,0 +1,58 @@
+import type { Term } from './term.ts'
+
+/**
+ * The in-process switch that routes and sweeps ask.
+ *
+ *   standby ──recovering(term)──▶ recovering ──open(term)──▶ active
+ *      ▲                              │                        │
+ *      └────────── close(term) ───────┴────────────────────────┘      any ──drain()──▶ draining, for good
+ *
+ * Guarantees: recovering, open and close do nothing for a term that is not the gate's own, so a late
+ * call of an old tenure never touches a newer one; every ask checks the trust window first.
+ * Not guaranteed: that nobody else leads at this instant. The gate is a courtesy (fail fast, say where
+ * to go). The guarantee is in SQL: executor writes carry `fence`, leader writes carry `term`.
+ */
+export type ControllerState = 'standby' | 'recovering' | 'active' | 'draining'
+
+export class Gate {
+  #state: ControllerState = 'standby'
+  #term: Term | undefined
+
+  get state(): ControllerState {
+    if (this.#state === 'draining' || !this.#term) return this.#state
+    return this.#term.isTrusted() ? this.#state : 'standby'
+  }
+
+  /** The term of the replica that holds the lock, recovering or active. */
+  get leading(): Term | undefined {
+    const { state } = this
+    return state === 'recovering' || state === 'active' ? this.#term : undefined
+  }
+
+  /** The term under which executors may be served now. */
+  get serving(): Term | undefined {
+    return this.state === 'active' ? this.#term : undefined
+  }
+
+  recovering(term: Term): void {
+    if (this.#state === 'draining' || !term.isTrusted()) return
+    this.#term = term
+    this.#state = 'recovering'
+  }
+
+  open(term: Term): void {
+    if (this.#term === term && this.#state === 'recovering' && term.isTrusted()) {
+      this.#state = 'active'
+    }
+  }
+
+  close(term: Term): void {
+    if (this.#term !== term) return
+    this.#term = undefined
+    if (this.#state !== 'draining') this.#state = 'standby'
+  }
+
+  drain(): void {
+    this.#state = 'draining'
+  }
+}

@@ -1,0 +1,43 @@
+import type { Clock } from '../clock.ts'
+import type { Gate } from './gate.ts'
+import type { LockSession } from './lock-session.ts'
+import type { Term } from './term.ts'
+
+export interface KeeperOptions {
+  pingMs: number
+  trustWindowMs: number
+  gate: Gate
+  clock: Clock
+}
+
+/** Pings on the lock session until the term is lost. An answer counts whenever it comes, dated from
+ *  when its ping was sent; no second ping is queued behind one. */
+export async function keepTerm(term: Term, session: LockSession, options: KeeperOptions) {
+  await Promise.all([ping(term, session, options), watchTrust(term, options.clock)])
+}
+
+async function ping(
+  term: Term,
+  session: LockSession,
+  { gate, clock, pingMs, trustWindowMs }: KeeperOptions,
+) {
+  while (!term.lost.aborted) {
+    const sentAt = clock.monotonic()
+    try {
+      const isHeld = await session.tick(term.number, term.replicaId, gate.serving === term)
+      if (!isHeld) term.lose('superseded')
+      term.extendTrust(sentAt + trustWindowMs)
+    } catch {
+      // Whatever went wrong, the lock can no longer be shown to be held.
+      term.lose('session_ended')
+    }
+    await clock.sleep(sentAt + pingMs - clock.monotonic(), term.lost)
+  }
+}
+
+/** Every ask of the gate looks at the clock; this loop loses the term also when nobody asks. */
+async function watchTrust(term: Term, clock: Clock) {
+  while (term.isTrusted()) {
+    await clock.sleep(term.trustedUntil - clock.monotonic(), term.lost)
+  }
+}

@@ -1,0 +1,137 @@
+import pg from 'pg'
+import { fullJitter } from '../backoff.ts'
+import type { Clock } from '../clock.ts'
+import type { Log } from '../log.ts'
+import { Nudge } from '../nudge.ts'
+import type { Doors } from '../sql/doors.ts'
+import { type Observation, observeLeader } from '../sql/leader.ts'
+import { checkSchema, type Migration, type SchemaState } from '../sql/migrate.ts'
+import { destroySocket } from '../sql/pool.ts'
+import { type ReplicaIdentity, registerReplica, showAlive } from '../sql/replicas.ts'
+import { applySettings, connectionOptions, type SessionSettings } from '../sql/session.ts'
+
+export const channel = 'understudy'
+
+export interface WatchOptions {
+  url: string
+  name: string
+  /** Known once the server listens. */
+  identity(): ReplicaIdentity
+  settings: SessionSettings
+  migrations: Migration[]
+  doors: Doors
+  clock: Clock
+  log: Log
+  /** A hint from another replica. It may be lost, doubled or late. */
+  onHint(payload: string): void
+  onRefusedSettings(names: string[]): void
+  /** Hints may have been missed: every listener looks for itself. */
+  onReconnect(): void
+}
+
+const lookMs = 1_000
+const backoff = { baseMs: 100, factor: 2, capMs: 1_000 }
+
+/**
+ * This replica's eye on the database, on a session of its own: it shows that the replica is alive (a
+ * session lock), listens for hints, and looks once a second at the schema and at who leads. What it
+ * knows may be a second old; nothing is decided by it that SQL does not decide again.
+ */
+export class Watch {
+  readonly #o: WatchOptions
+  #isReachable = false
+  #isRegistered = false
+  #schema: SchemaState | undefined
+  #leader: Observation | undefined
+  readonly #look = new Nudge()
+
+  constructor(options: WatchOptions) {
+    this.#o = options
+  }
+
+  /** Whether the database answered when it was last asked. */
+  get isReachable(): boolean {
+    return this.#isReachable
+  }
+
+  /** Whether the row of this replica has been written; before that it cannot be promoted. */
+  get isRegistered(): boolean {
+    return this.#isRegistered
+  }
+
+  get schema(): SchemaState | undefined {
+    return this.#schema
+  }
+
+  get leader(): Observation | undefined {
+    return this.#leader
+  }
+
+  /** Looks again at once. */
+  nudge(): void {
+    this.#look.nudge()
+  }
+
+  /** Watches until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    let failures = 0
+    while (!signal.aborted) {
+      try {
+        await this.#watchSession(signal, () => {
+          failures = 0
+        })
+      } catch (error) {
+        // One lost session says little: only a second failure in a row says that the database is gone.
+        if (failures > 0) this.#isReachable = false
+        if (failures === 1) this.#o.log.warn({ err: error }, 'the database does not answer')
+      }
+      await this.#o.clock.sleep(fullJitter(failures++, backoff), signal)
+    }
+  }
+
+  async #watchSession(signal: AbortSignal, onGood: () => void): Promise<void> {
+    const { url, name, settings, clock, log } = this.#o
+    const client = new pg.Client(connectionOptions(url, `${name} watch`))
+    const ended = new AbortController()
+    client.on('error', (error) => {
+      log.debug({ err: error }, 'the watch session ended')
+      ended.abort()
+    })
+    client.on('end', () => ended.abort())
+    try {
+      await client.connect()
+      this.#o.onRefusedSettings(await applySettings(client, settings))
+      let isListening = false
+      const over = AbortSignal.any([signal, ended.signal])
+      while (!over.aborted) {
+        const nudged = this.#look.arm()
+        await this.#lookOnce(client)
+        if (this.#schema === 'fits' && !isListening) {
+          await this.#listen(client)
+          isListening = true
+          this.#o.onReconnect()
+        }
+        onGood()
+        await clock.sleep(lookMs, AbortSignal.any([over, nudged]))
+      }
+    } finally {
+      destroySocket(client)
+    }
+  }
+
+  async #lookOnce(client: pg.Client): Promise<void> {
+    const schema = await checkSchema(client, this.#o.migrations)
+    if (schema !== this.#schema) this.#o.log.info({ schema }, 'schema checked')
+    this.#schema = schema
+    if (schema !== 'behind') this.#leader = await observeLeader(client)
+    this.#isReachable = true
+  }
+
+  async #listen(client: pg.Client): Promise<void> {
+    const number = await this.#o.doors.asClient((tx) => registerReplica(tx, this.#o.identity()))
+    this.#isRegistered = true
+    if (!(await showAlive(client, number))) throw new Error('an earlier session still stands')
+    client.on('notification', ({ payload = '' }) => this.#o.onHint(payload))
+    await client.query(`LISTEN ${channel}`)
+  }
+}

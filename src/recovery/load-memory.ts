@@ -1,0 +1,42 @@
+import type { ClassCatalog } from '../services/class-catalog.ts'
+import type { ExecutorDirectory } from '../services/executor-directory.ts'
+import type { Offers } from '../services/offers.ts'
+import type { ReadyClasses } from '../services/ready-classes.ts'
+import { listPolledLeases, probeClaimable } from '../sql/claims.ts'
+import { listRegistered } from '../sql/executors.ts'
+import type { Queryable } from '../sql/pool.ts'
+import type { Phase } from './recover.ts'
+
+export interface Memory {
+  catalog: ClassCatalog
+  directory: ExecutorDirectory
+  ready: ReadyClasses
+  offers: Offers
+}
+
+/** What the gate relies on: epochs, classes, which of them have work, and the offers of earlier terms,
+ *  whose executors may ask for a lost answer again. */
+export function loadMemoryPhase(db: Queryable, memory: Memory): Phase {
+  const { catalog, directory, ready, offers } = memory
+  return {
+    name: 'load_memory',
+    run: async () => {
+      await catalog.load()
+      const executors = await listRegistered(db)
+      directory.load(executors, catalog.all())
+      ready.clear()
+      const classIds = [...catalog.all()].map((jobClass) => jobClass.class_id)
+      const { claimable } = await probeClaimable(db, classIds)
+      for (const classId of claimable) ready.mark(classId)
+      offers.clear()
+      const leases = await listPolledLeases(db)
+      for (const { executor_id, epoch, job_id, fence, poll_id, offered } of leases) {
+        const entry = directory.find(executor_id)
+        if (entry?.epoch !== epoch) continue
+        entry.lastPollId = poll_id
+        if (offered) offers.add(executor_id, job_id, fence)
+      }
+      return { executors: executors.length, classes: catalog.size, leases: leases.length }
+    },
+  }
+}

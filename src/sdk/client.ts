@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto'
+import type { Health, LeaderAnswer, Status } from '../contract/cluster.ts'
+import type { ExecutorList } from '../contract/executors.ts'
+import type {
+  AttemptList,
+  BatchAnswer,
+  Job,
+  JobAnswer,
+  JobList,
+  JobSubmitInput,
+  SubmitAnswer,
+} from '../contract/jobs.ts'
+import type { Token, TokenCreate, TokenCreated } from '../contract/tokens.ts'
+import { ReplicaList } from './replica-list.ts'
+import { type Call, Transport } from './transport.ts'
+
+export interface ClientOptions {
+  /** Every replica, or the balancer in front of them. */
+  urls: string[]
+  token: string
+  /** How long a call may go on trying while no replica serves it, milliseconds. Default 15 s. */
+  patienceMs?: number
+}
+
+export interface JobFilter {
+  queue?: string
+  state?: string
+  kind?: string
+  /** `name=value` each. */
+  labels?: string[]
+  cursor?: string
+  limit?: number
+}
+
+const tryMs = 10_000
+const waitSliceMs = 20_000
+
+/** Submits and reads, on whichever replica answers. Safe to share; close it when done. */
+export class Client {
+  readonly #transport: Transport
+  readonly #patienceMs: number
+
+  constructor({ urls, token, patienceMs = 15_000 }: ClientOptions) {
+    this.#transport = new Transport(new ReplicaList(urls), token)
+    this.#patienceMs = patienceMs
+  }
+
+  close(): Promise<void> {
+    return this.#transport.close()
+  }
+
+  /** Submits a job. Without an idempotency key it gets a random one, so that a lost answer is asked for
+   *  again and never makes a second job. Throws ApiError idempotency_mismatch, invalid_request, … */
+  submit(job: JobSubmitInput): Promise<SubmitAnswer> {
+    return this.#call({ method: 'POST', path: '/v1/jobs', body: withKey(job) })
+  }
+
+  /** Submits up to 1000 jobs, all or nothing; ids in their order. Keys as with `submit`. */
+  submitBatch(jobs: JobSubmitInput[]): Promise<BatchAnswer> {
+    return this.#call({
+      method: 'POST',
+      path: '/v1/jobs/batch',
+      body: { jobs: jobs.map(withKey) },
+      timeoutMs: 30_000,
+    })
+  }
+
+  /** The job as it is now. Throws ApiError not_found. */
+  async getJob(id: string): Promise<Job> {
+    const { job } = await this.#call<JobAnswer>({ path: `/v1/jobs/${encodeURIComponent(id)}` })
+    return job
+  }
+
+  /** The job once it is final, or as it is after `timeoutMs`. */
+  async waitForJob(id: string, timeoutMs: number, signal?: AbortSignal): Promise<Job> {
+    const until = Date.now() + timeoutMs
+    for (;;) {
+      const waitMs = Math.max(0, Math.min(waitSliceMs, until - Date.now()))
+      const { job } = await this.#call<JobAnswer>({
+        path: `/v1/jobs/${encodeURIComponent(id)}?wait_ms=${waitMs}`,
+        timeoutMs: waitMs + tryMs,
+        signal,
+      })
+      if (job.finished_at !== null || Date.now() >= until) return job
+    }
+  }
+
+  listJobs({ labels = [], ...filter }: JobFilter = {}): Promise<JobList> {
+    const query = new URLSearchParams()
+    for (const label of labels) query.append('label', label)
+    for (const [name, value] of Object.entries(filter)) query.set(name, String(value))
+    return this.#call({ path: `/v1/jobs?${query}` })
+  }
+
+  listAttempts(id: string): Promise<AttemptList> {
+    return this.#call({ path: `/v1/jobs/${encodeURIComponent(id)}/attempts` })
+  }
+
+  listExecutors(): Promise<ExecutorList> {
+    return this.#call({ path: '/v1/executors' })
+  }
+
+  getStatus(): Promise<Status> {
+    return this.#call({ path: '/v1/status' })
+  }
+
+  getLeader(): Promise<LeaderAnswer> {
+    return this.#call({ path: '/v1/leader' })
+  }
+
+  /** How the replica that answers stands; needs no token. */
+  getHealth(): Promise<Health> {
+    return this.#call({ path: '/health/live' })
+  }
+
+  /** The secret is in this answer only. Not repeated after a broken answer: it might exist twice. */
+  createToken(token: TokenCreate): Promise<TokenCreated> {
+    return this.#call({ method: 'POST', path: '/v1/tokens', body: token, isRepeatable: false })
+  }
+
+  async listTokens(): Promise<Token[]> {
+    const { tokens } = await this.#call<{ tokens: Token[] }>({ path: '/v1/tokens' })
+    return tokens
+  }
+
+  async revokeToken(id: string): Promise<Token> {
+    const path = `/v1/tokens/${encodeURIComponent(id)}`
+    const { token } = await this.#call<{ token: Token }>({ method: 'DELETE', path })
+    return token
+  }
+
+  #call<T>(call: Partial<Call> & { path: string }): Promise<T> {
+    return this.#transport.call<T>({
+      method: 'GET',
+      timeoutMs: tryMs,
+      patienceMs: this.#patienceMs,
+      isRepeatable: true,
+      ...call,
+    })
+  }
+}
+
+function withKey(job: JobSubmitInput): JobSubmitInput {
+  return { ...job, idempotency_key: job.idempotency_key ?? randomUUID() }
+}

@@ -1,0 +1,280 @@
+import { randomUUID } from 'node:crypto'
+import { type Clock, systemClock } from '../clock.ts'
+import type {
+  Assignment,
+  HeartbeatAnswer,
+  PollAnswer,
+  Registered,
+  ReportItem,
+  ReportResult,
+} from '../contract/executors.ts'
+import { Nudge } from '../nudge.ts'
+import { ApiError } from './errors.ts'
+import { HeldJob, type JobHandler, type StopReason } from './job-context.ts'
+import { ReplicaList } from './replica-list.ts'
+import { Reporter } from './reporter.ts'
+import { Transport } from './transport.ts'
+
+export interface ExecutorOptions {
+  /** Every replica, or the balancer in front of them. */
+  urls: string[]
+  token: string
+  /** Stable across restarts of one place: a new process takes over from the one before. */
+  executorId: string
+  /** Default: ['default']. */
+  queues?: string[]
+  labels?: Record<string, string>
+  /** Most jobs at a time. Default 1. */
+  capacity?: number
+  handler: JobHandler
+  /** Told of everything worth a log line. */
+  onEvent?(event: ExecutorEvent): void
+}
+
+type CallName = 'poll' | 'heartbeat' | 'report'
+
+export type ExecutorEvent =
+  | { type: 'registered'; epoch: number }
+  | { type: 'served'; call: CallName }
+  | { type: 'started'; job: Assignment }
+  | { type: 'told_to_stop'; jobId: string; reason: StopReason }
+  | { type: 'reported'; item: ReportItem; result: ReportResult }
+  | { type: 'trouble'; call: CallName; error: Error }
+
+const pollWaitMs = 20_000
+const callMs = 2_000
+const never = new AbortController().signal
+
+/**
+ * Runs jobs. One loop polls, one beats, one reports, each on connections of its own. While the control
+ * plane is away the work goes on, and its reports wait. A process of the same executor id that comes
+ * later cuts this one off: then `run` throws ApiError stale_epoch, and never registers again.
+ */
+export class Executor {
+  readonly #o: ExecutorOptions
+  readonly #clock: Clock
+  readonly #polls: Transport
+  readonly #beats: Transport
+  readonly #reporter: Reporter
+  readonly #held = new Map<string, HeldJob>()
+  readonly #beatNow = new Nudge()
+  readonly #freed = new Nudge()
+  readonly #refused = new AbortController()
+  #registered!: Registered
+  #answeredAt = 0
+  #silence: NodeJS.Timeout | undefined
+
+  constructor(options: ExecutorOptions, clock: Clock = systemClock) {
+    this.#o = options
+    this.#clock = clock
+    const replicas = new ReplicaList(options.urls)
+    this.#polls = new Transport(replicas, options.token, clock)
+    this.#beats = new Transport(replicas, options.token, clock)
+    this.#reporter = new Reporter({
+      transport: new Transport(replicas, options.token, clock),
+      path: this.#path('report'),
+      clock,
+      onSettled: (item, result) => {
+        this.#drop(item)
+        this.#o.onEvent?.({ type: 'reported', item, result })
+      },
+      onServed: () => this.#o.onEvent?.({ type: 'served', call: 'report' }),
+      onTrouble: (error) => this.#trouble('report', error),
+    })
+  }
+
+  /** Registers, and works until `draining` aborts: then it takes no new work, finishes what it holds
+   *  and returns. `stopping` cuts that short: handlers are told to stop, and what they leave is given
+   *  back. Throws ApiError if the control plane refuses this executor. */
+  async run(draining: AbortSignal, stopping: AbortSignal = never): Promise<void> {
+    const finished = new AbortController()
+    const ended = AbortSignal.any([finished.signal, this.#refused.signal])
+    const onStop = () => this.#stopAll('shutdown')
+    stopping.addEventListener('abort', onStop, { once: true })
+    const work = async () => {
+      await this.#poll(AbortSignal.any([draining, stopping, this.#refused.signal]))
+      if (stopping.aborted) onStop()
+      await this.#untilNothingHeld()
+      finished.abort()
+    }
+    try {
+      await this.#register(AbortSignal.any([draining, stopping]))
+      await Promise.all([
+        work(),
+        this.#beat(ended),
+        this.#reporter.run(this.#registered.epoch, ended),
+      ])
+    } catch (error) {
+      if (!draining.aborted && !stopping.aborted) throw error
+    } finally {
+      stopping.removeEventListener('abort', onStop)
+      clearTimeout(this.#silence)
+      await Promise.all([this.#polls.close(), this.#beats.close(), this.#reporter.close()])
+    }
+    if (this.#refused.signal.aborted) throw this.#refused.signal.reason
+  }
+
+  async #register(signal: AbortSignal): Promise<void> {
+    const { executorId, queues, labels, capacity } = this.#o
+    const sentAt = this.#clock.monotonic()
+    this.#registered = await this.#beats.call<Registered>({
+      method: 'POST',
+      path: '/v1/executors/register',
+      body: { executor_id: executorId, queues, labels, capacity },
+      timeoutMs: callMs,
+      patienceMs: Number.POSITIVE_INFINITY,
+      isRepeatable: true,
+      signal,
+    })
+    this.#answered(sentAt)
+    this.#o.onEvent?.({ type: 'registered', epoch: this.#registered.epoch })
+  }
+
+  async #poll(ended: AbortSignal): Promise<void> {
+    let pollId = randomUUID()
+    while (!ended.aborted) {
+      const freed = this.#freed.arm()
+      const max = Math.min((this.#o.capacity ?? 1) - this.#held.size, 500)
+      if (max <= 0) {
+        await this.#clock.sleep(60_000, AbortSignal.any([freed, ended]))
+        continue
+      }
+      try {
+        const { assignments } = await this.#polls.call<PollAnswer>({
+          method: 'POST',
+          path: this.#path('poll'),
+          body: { epoch: this.#registered.epoch, max, wait_ms: pollWaitMs, poll_id: pollId },
+          timeoutMs: pollWaitMs + callMs,
+          patienceMs: Number.POSITIVE_INFINITY,
+          isRepeatable: true,
+          isParked: true,
+          signal: ended,
+        })
+        pollId = randomUUID()
+        this.#o.onEvent?.({ type: 'served', call: 'poll' })
+        for (const job of assignments) this.#start(job)
+        // Shows at once what has arrived, so that no offer is taken for lost.
+        if (assignments.length > 0) this.#beatNow.nudge()
+      } catch (error) {
+        if (ended.aborted) return
+        // The answer may have been lost: the same poll_id is sent again.
+        this.#trouble('poll', error)
+        await this.#clock.sleep(Math.random() * 1_000, ended)
+      }
+    }
+  }
+
+  #start(job: Assignment): void {
+    const key = keyOf(job)
+    if (this.#held.has(key)) return
+    const held = new HeldJob(job, {
+      executorId: this.#o.executorId,
+      epoch: this.#registered.epoch,
+      isUncertain: () => this.#isSilent(),
+    })
+    this.#held.set(key, held)
+    this.#o.onEvent?.({ type: 'started', job })
+    held.run(this.#o.handler).then(
+      (item) => (item ? this.#reporter.add(item) : this.#drop(job)),
+      (error) => this.#trouble('report', error),
+    )
+  }
+
+  async #beat(ended: AbortSignal): Promise<void> {
+    while (!ended.aborted) {
+      const beatNow = this.#beatNow.arm()
+      let pauseMs = Math.random() * 500
+      const sentAt = this.#clock.monotonic()
+      const inventory = [...this.#held.values()].map((held) => held.list())
+      try {
+        const answer = await this.#beats.call<HeartbeatAnswer>({
+          method: 'POST',
+          path: this.#path('heartbeat'),
+          body: {
+            epoch: this.#registered.epoch,
+            assignments: inventory.map(({ listed }) => listed),
+          },
+          timeoutMs: callMs,
+          patienceMs: this.#registered.heartbeat_ms,
+          isRepeatable: true,
+          signal: ended,
+        })
+        for (const { sent } of inventory) sent()
+        this.#answered(sentAt)
+        this.#heed(answer)
+        pauseMs = answer.heartbeat_ms
+      } catch (error) {
+        if (ended.aborted) return
+        this.#trouble('heartbeat', error)
+      }
+      await this.#clock.sleep(pauseMs, AbortSignal.any([beatNow, ended]))
+    }
+  }
+
+  #heed({ revoked, cancel }: HeartbeatAnswer): void {
+    this.#o.onEvent?.({ type: 'served', call: 'heartbeat' })
+    for (const lease of revoked) this.#stop(keyOf(lease), 'revoked')
+    for (const lease of cancel) this.#stop(keyOf(lease), 'cancelled')
+  }
+
+  /** Dated from when the heartbeat was sent: the lease was renewed no earlier than that. */
+  #answered(sentAt: number): void {
+    this.#answeredAt = sentAt
+    clearTimeout(this.#silence)
+    const leftMs = sentAt + this.#registered.self_fence_ms - this.#clock.monotonic()
+    this.#silence = setTimeout(() => this.#fenceSelf(), leftMs)
+  }
+
+  #isSilent(): boolean {
+    return this.#clock.monotonic() - this.#answeredAt >= this.#registered.self_fence_ms
+  }
+
+  /** Work goes on by default: an hour without a control plane need not cost an hour of work. */
+  #fenceSelf(): void {
+    for (const [key, { job }] of this.#held) {
+      if (job.on_silence === 'abort') this.#stop(key, 'silence')
+    }
+  }
+
+  #stop(key: string, reason: StopReason): void {
+    const held = this.#held.get(key)
+    if (!held || held.signal.aborted) return
+    held.stop(reason)
+    this.#o.onEvent?.({ type: 'told_to_stop', jobId: held.job.job_id, reason })
+  }
+
+  #stopAll(reason: StopReason): void {
+    for (const key of this.#held.keys()) this.#stop(key, reason)
+  }
+
+  #drop(job: { job_id: string; fence: number }): void {
+    this.#held.delete(keyOf(job))
+    this.#freed.nudge()
+  }
+
+  /** Handlers may take long to stop; when this executor is refused there is nothing left to wait for. */
+  async #untilNothingHeld(): Promise<void> {
+    while (this.#held.size > 0 && !this.#refused.signal.aborted) {
+      const freed = this.#freed.arm()
+      await this.#clock.sleep(60_000, AbortSignal.any([freed, this.#refused.signal]))
+    }
+  }
+
+  /** A refusal (stale_epoch, unknown executor, bad token) is final; anything else passes. */
+  #trouble(call: CallName, cause: unknown): void {
+    const error = cause instanceof Error ? cause : new Error(String(cause))
+    this.#o.onEvent?.({ type: 'trouble', call, error })
+    if (error instanceof ApiError && error.status < 500) {
+      this.#refused.abort(error)
+      this.#stopAll('revoked')
+    }
+  }
+
+  #path(call: CallName): string {
+    return `/v1/executors/${encodeURIComponent(this.#o.executorId)}/${call}`
+  }
+}
+
+function keyOf({ job_id, fence }: { job_id: string; fence: number }): string {
+  return `${job_id} ${fence}`
+}

@@ -1,0 +1,104 @@
+import { fullJitter } from '../backoff.ts'
+import type { Clock } from '../clock.ts'
+import type { ReportAnswer, ReportItem, ReportResult } from '../contract/executors.ts'
+import { Nudge } from '../nudge.ts'
+import { ApiError } from './errors.ts'
+import type { Transport } from './transport.ts'
+
+export interface ReporterOptions {
+  transport: Transport
+  path: string
+  clock: Clock
+  /** A report was answered, for good. */
+  onSettled(item: ReportItem, result: ReportResult): void
+  onServed(): void
+  onTrouble(error: unknown): void
+}
+
+const callMs = 2_000
+const mostAtOnce = 500
+const resultBytes = 256 * 1_024
+const backoff = { baseMs: 200, factor: 2, capMs: 5_000 }
+
+/** Sends reports until each is answered, however long the control plane is away. */
+export class Reporter {
+  readonly #o: ReporterOptions
+  readonly #added = new Nudge()
+  #queue: ReportItem[] = []
+
+  constructor(options: ReporterOptions) {
+    this.#o = options
+  }
+
+  add(item: ReportItem): void {
+    this.#queue.push(withinLimit(item))
+    this.#added.nudge()
+  }
+
+  close(): Promise<void> {
+    return this.#o.transport.close()
+  }
+
+  async run(epoch: number, ended: AbortSignal): Promise<void> {
+    let failures = 0
+    while (!ended.aborted) {
+      const added = this.#added.arm()
+      const batch = this.#queue.slice(0, mostAtOnce)
+      if (batch.length === 0) {
+        await this.#o.clock.sleep(60_000, AbortSignal.any([added, ended]))
+        continue
+      }
+      try {
+        await this.#send(epoch, batch, ended)
+        failures = 0
+      } catch (error) {
+        if (ended.aborted) return
+        this.#o.onTrouble(error)
+        await this.#o.clock.sleep(fullJitter(failures++, backoff), ended)
+      }
+    }
+  }
+
+  async #send(epoch: number, batch: ReportItem[], ended: AbortSignal): Promise<void> {
+    try {
+      const { results } = await this.#o.transport.call<ReportAnswer>({
+        method: 'POST',
+        path: this.#o.path,
+        body: { epoch, reports: batch },
+        timeoutMs: callMs,
+        patienceMs: 30_000,
+        isRepeatable: true,
+        signal: ended,
+      })
+      this.#o.onServed()
+      this.#queue = this.#queue.filter((item) => !batch.includes(item))
+      for (const [index, item] of batch.entries()) {
+        const result = results[index]
+        if (result) this.#o.onSettled(item, result)
+      }
+    } catch (error) {
+      if (!(error instanceof ApiError) || ![400, 413].includes(error.status)) throw error
+      if (batch.length > 1) for (const item of batch) await this.#send(epoch, [item], ended)
+      else this.#replace(batch[0] as ReportItem, error)
+    }
+  }
+
+  /** A report that is refused for what it says fails its attempt instead; that says nothing odd. */
+  #replace(item: ReportItem, refusal: ApiError): void {
+    const { job_id, fence } = item
+    const message = `the report was refused: ${refusal.message}`.slice(0, 1_000)
+    const error = { code: 'report_refused', message, retryable: false }
+    this.#queue = this.#queue.map((queued) =>
+      queued === item ? { job_id, fence, outcome: 'failed', error } : queued,
+    )
+  }
+}
+
+function withinLimit(item: ReportItem): ReportItem {
+  const bytes = Buffer.byteLength(JSON.stringify(item.result) ?? 'null')
+  if (bytes <= resultBytes) return item
+  const { job_id, fence } = item
+  const message = `the result is ${bytes} bytes of JSON; at most ${resultBytes} are kept`
+  const error = { code: 'result_too_large', message, retryable: false }
+  return { job_id, fence, outcome: 'failed', error }
+}

@@ -1,0 +1,70 @@
+import { AppError } from '../errors.ts'
+import { isItemFault } from '../sql/failure.ts'
+
+export interface BatcherOptions<In, Out> {
+  /** Most items in one flush. */
+  maxItems: number
+  /** Most items that may wait; beyond that callers are told to come back. */
+  maxWaiting: number
+  /** One answer per item, in order. An AppError answers its own item alone. */
+  flush(items: In[]): Promise<(Out | AppError)[]>
+}
+
+interface Waiting<In, Out> {
+  item: In
+  resolve(out: Out): void
+  reject(error: unknown): void
+}
+
+/** Gathers what arrives while a flush is in flight, and flushes that together: no timer, so nothing is
+ *  added to the latency of a lone caller. Callers are answered when their flush has returned. */
+export class Batcher<In, Out> {
+  readonly #options: BatcherOptions<In, Out>
+  #waiting: Waiting<In, Out>[] = []
+  #isFlushing = false
+
+  constructor(options: BatcherOptions<In, Out>) {
+    this.#options = options
+  }
+
+  add(item: In): Promise<Out> {
+    if (this.#waiting.length >= this.#options.maxWaiting) {
+      throw new AppError('overloaded', 'too many requests are waiting; try again')
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject })
+      if (!this.#isFlushing) void this.#flushAll()
+    })
+  }
+
+  async #flushAll(): Promise<void> {
+    this.#isFlushing = true
+    // What arrives in the same turn of the event loop joins the first flush.
+    await Promise.resolve()
+    while (this.#waiting.length > 0) {
+      await this.#flush(this.#waiting.splice(0, this.#options.maxItems))
+    }
+    this.#isFlushing = false
+  }
+
+  /** Never rejects: every outcome goes to the callers. */
+  async #flush(batch: Waiting<In, Out>[]): Promise<void> {
+    try {
+      const answers = await this.#options.flush(batch.map(({ item }) => item))
+      for (const [index, { resolve, reject }] of batch.entries()) {
+        const answer = answers[index]
+        if (answer === undefined) reject(new Error('a flush left an item without an answer'))
+        else if (answer instanceof AppError) reject(answer)
+        else resolve(answer)
+      }
+    } catch (error) {
+      if (batch.length > 1 && isItemFault(error)) await this.#flushOneByOne(batch)
+      else for (const { reject } of batch) reject(error)
+    }
+  }
+
+  /** A value that the database refuses fails alone, not with its batch. */
+  async #flushOneByOne(batch: Waiting<In, Out>[]): Promise<void> {
+    for (const waiting of batch) await this.#flush([waiting])
+  }
+}

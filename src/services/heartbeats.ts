@@ -1,0 +1,180 @@
+import { jittered } from '../backoff.ts'
+import type { Clock } from '../clock.ts'
+import { limits } from '../contract/common.ts'
+import type { Heartbeat, HeartbeatAnswer } from '../contract/executors.ts'
+import { isFinal } from '../domain/job.ts'
+import { AppError, errorTable, invalid } from '../errors.ts'
+import type { Gate } from '../leader/gate.ts'
+import type { Term } from '../leader/term.ts'
+import type { Log } from '../log.ts'
+import type { Doors } from '../sql/doors.ts'
+import { touchExecutorsIfCurrent } from '../sql/executors.ts'
+import {
+  extendLeasesIfHeld,
+  findStandings,
+  type HeldLease,
+  type JobStanding,
+  recordProgressIfHeld,
+} from '../sql/leases.ts'
+import type { Queryable } from '../sql/pool.ts'
+import { Batcher } from './batcher.ts'
+import type { ExecutorDirectory } from './executor-directory.ts'
+import { isJobId, toJson } from './json.ts'
+import type { Offers } from './offers.ts'
+import type { Polls } from './polls.ts'
+import { requireServing } from './serving.ts'
+import type { Stalls } from './stalls.ts'
+
+export interface HeartbeatsOptions {
+  doors: Doors
+  gate: Gate
+  clock: Clock
+  log: Log
+  directory: ExecutorDirectory
+  offers: Offers
+  polls: Polls
+  stalls: Stalls
+  heartbeatMs: number
+  leaseTtlMs: number
+}
+
+type Owner = { executor_id: string; epoch: number }
+
+interface Beat {
+  owner: Owner
+  receivedAt: number
+  listed: HeldLease[]
+  told: (HeldLease & { progress: string })[]
+}
+
+/** Heartbeats: leases that are listed are renewed, offers that are not go back. */
+export class Heartbeats {
+  readonly #o: HeartbeatsOptions
+  readonly #beats: Batcher<Beat, HeartbeatAnswer>
+
+  constructor(options: HeartbeatsOptions) {
+    this.#o = options
+    this.#beats = new Batcher({
+      maxItems: 1_000,
+      maxWaiting: 20_000,
+      flush: (beats) => this.#flush(beats),
+    })
+  }
+
+  /** Throws not_found or stale_epoch for an executor that is not, or no longer, the current one. */
+  beat(executorId: string, body: Heartbeat): Promise<HeartbeatAnswer> {
+    requireServing(this.#o.gate)
+    this.#o.directory.get(executorId, body.epoch)
+    const receivedAt = this.#o.clock.monotonic()
+    const owner = { executor_id: executorId, epoch: body.epoch }
+    const listed: HeldLease[] = []
+    const told: Beat['told'] = []
+    for (const [index, { job_id, fence, progress }] of body.assignments.entries()) {
+      const lease = { job_id: job_id.toLowerCase(), fence, ...owner }
+      listed.push(lease)
+      if (progress === undefined || !isJobId(lease.job_id)) continue
+      const text = toJson(progress)
+      if (Buffer.byteLength(text) > limits.progressBytes) {
+        throw invalid(`assignments.${index}.progress`, `at most ${limits.progressBytes} bytes`)
+      }
+      told.push({ ...lease, progress: text })
+    }
+    return this.#add({ owner, receivedAt, listed, told })
+  }
+
+  /** Whatever keeps a heartbeat from being answered in time must not cost its executor a lease. */
+  async #add(beat: Beat): Promise<HeartbeatAnswer> {
+    const { stalls } = this.#o
+    try {
+      const answer = await this.#beats.add(beat)
+      stalls.answered(beat.receivedAt)
+      return answer
+    } catch (error) {
+      if (error instanceof AppError && errorTable[error.code].status === 503) stalls.note()
+      throw error
+    }
+  }
+
+  async #flush(beats: Beat[]): Promise<(HeartbeatAnswer | AppError)[]> {
+    const term = requireServing(this.#o.gate)
+    const written = await this.#o.doors.asLeader(term, (tx) => this.#write(tx, beats))
+    for (const beat of beats) this.#giveBackLost(term, beat)
+    return beats.map((beat) => this.#answer(term, beat, written))
+  }
+
+  async #write(tx: Queryable, beats: Beat[]) {
+    const listed = beats.flatMap((beat) => beat.listed).filter(({ job_id }) => isJobId(job_id))
+    const extended = new Set<string>()
+    if (listed.length > 0) {
+      const rows = await extendLeasesIfHeld(tx, listed, this.#o.leaseTtlMs)
+      for (const row of rows) extended.add(keyOf(row))
+    }
+    // The last word of a batch on each job; one statement may write a row only once.
+    const told = new Map(beats.flatMap((beat) => beat.told).map((item) => [item.job_id, item]))
+    if (told.size > 0) await recordProgressIfHeld(tx, [...told.values()])
+    const missing = listed.filter((lease) => !extended.has(keyOf(lease)))
+    const standings = new Map<string, JobStanding>()
+    if (missing.length > 0) {
+      const rows = await findStandings(
+        tx,
+        missing.map(({ job_id }) => job_id),
+      )
+      for (const row of rows) standings.set(row.id, row)
+    }
+    const heard = new Map(beats.map((beat) => [ownerKey(beat.owner), beat.owner]))
+    const current = await touchExecutorsIfCurrent(tx, [...heard.values()])
+    return { extended, standings, current: new Set(current.map(ownerKey)) }
+  }
+
+  #answer(
+    term: Term,
+    beat: Beat,
+    written: { extended: Set<string>; standings: Map<string, JobStanding>; current: Set<string> },
+  ): HeartbeatAnswer | AppError {
+    if (!written.current.has(ownerKey(beat.owner))) {
+      const { executor_id, epoch } = beat.owner
+      return new AppError('stale_epoch', `epoch ${epoch} of ${executor_id} is not current`)
+    }
+    const isHeld = (lease: HeldLease) => written.extended.has(keyOf(lease))
+    return {
+      term: term.number,
+      heartbeat_ms: Math.round(jittered(this.#o.heartbeatMs)),
+      held: beat.listed.filter(isHeld).map(({ job_id, fence }) => ({ job_id, fence })),
+      cancel: [],
+      revoked: beat.listed
+        .filter((lease) => !isHeld(lease))
+        .map(({ job_id, fence }) => ({
+          job_id,
+          fence,
+          reason: revokedBecause(written.standings.get(job_id)),
+        })),
+      drain: false,
+      switches: {},
+    }
+  }
+
+  /** Not awaited by the heartbeat that found them: they belong to no answer. */
+  #giveBackLost(term: Term, beat: Beat): void {
+    const { executor_id } = beat.owner
+    const lost = this.#o.offers.hear(executor_id, beat.listed, beat.receivedAt)
+    if (lost.length === 0) return
+    this.#o.polls.giveBack(term, lost).then(
+      (offers) => this.#o.log.info({ executor_id, offers }, 'lost offers went back'),
+      (error) => this.#o.log.warn({ err: error }, 'lost offers could not be given back yet'),
+    )
+  }
+}
+
+function ownerKey({ executor_id, epoch }: Owner): string {
+  return `${executor_id} ${epoch}`
+}
+
+/** With the owner: a fence alone would let one executor's listing pass for another's. */
+function keyOf(lease: HeldLease): string {
+  return `${lease.job_id} ${lease.fence} ${ownerKey(lease)}`
+}
+
+function revokedBecause(job: JobStanding | undefined): string {
+  if (!job) return 'not_found'
+  return isFinal(job.state) ? 'already_final' : 'stale_fence'
+}

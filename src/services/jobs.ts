@@ -1,0 +1,240 @@
+import { createHash } from 'node:crypto'
+import stringify from 'safe-stable-stringify'
+import { v7 as uuidv7 } from 'uuid'
+import { limits } from '../contract/common.ts'
+import type {
+  AttemptList,
+  BatchAnswer,
+  Job,
+  JobList,
+  JobSubmit,
+  SubmitAnswer,
+} from '../contract/jobs.ts'
+import { isFinal } from '../domain/job.ts'
+import { AppError, invalid } from '../errors.ts'
+import { listAttempts, listLateReports } from '../sql/attempts.ts'
+import type { Doors } from '../sql/doors.ts'
+import {
+  findJobs,
+  findJobsByKey,
+  insertJobsUnlessKeyed,
+  type JobRow,
+  listJobs,
+  type NewJob,
+} from '../sql/jobs.ts'
+import type { Queryable } from '../sql/pool.ts'
+import { Batcher } from './batcher.ts'
+import type { ClassCatalog } from './class-catalog.ts'
+import type { JobWaits } from './job-waits.ts'
+import { isJobId, toJson } from './json.ts'
+
+export interface JobsOptions {
+  db: Queryable
+  doors: Doors
+  catalog: ClassCatalog
+  waits: JobWaits
+  /** Tells whoever claims that jobs came in, on this replica or another. */
+  onSubmitted(classIds: number[], hasScheduled: boolean): void
+}
+
+/** What came of one job that was submitted. */
+interface Placed {
+  id: string
+  created: boolean
+}
+
+/** Submitting and reading jobs. Any replica serves these; no leader is needed. */
+export class Jobs {
+  readonly #o: JobsOptions
+  readonly #submits: Batcher<NewJob, { job: JobRow; created: boolean }>
+
+  constructor(options: JobsOptions) {
+    this.#o = options
+    this.#submits = new Batcher({
+      maxItems: 500,
+      maxWaiting: 10_000,
+      flush: (jobs) => this.#flush(jobs),
+    })
+  }
+
+  /** Throws idempotency_mismatch where the key belongs to a job with another body. */
+  async submit(submit: JobSubmit): Promise<SubmitAnswer> {
+    const [job] = await this.#prepare([submit], () => 'payload')
+    if (!job) throw new Error('one job in, none out')
+    const placed = await this.#submits.add(job)
+    return placed.created ? { job: placed.job } : { job: placed.job, replayed: true }
+  }
+
+  /** All or nothing, in one transaction of its own. */
+  async submitBatch(submits: JobSubmit[]): Promise<BatchAnswer> {
+    const jobs = await this.#prepare(submits, (index) => `jobs.${index}.payload`)
+    const { placed, scheduled } = await this.#o.doors.asClient(async (tx) => {
+      const done = await place(tx, jobs)
+      for (const [index, outcome] of done.placed.entries()) {
+        if (outcome instanceof AppError) throw invalidInBatch(index, outcome)
+      }
+      return { ...done, placed: done.placed as Placed[] }
+    })
+    this.#announce(jobs, scheduled)
+    return { results: placed }
+  }
+
+  async get(id: string): Promise<Job> {
+    const [job] = isJobId(id) ? await findJobs(this.#o.db, [id]) : []
+    if (!job) throw new AppError('not_found', `there is no job ${id}`)
+    return job
+  }
+
+  /** The job once it is final, or as it is when the time is up or the client has hung up. */
+  async getSettled(id: string, waitMs: number, gone: AbortSignal): Promise<Job> {
+    if (!isJobId(id)) return await this.get(id)
+    const waiting = this.#o.waits.add(id.toLowerCase(), waitMs, gone)
+    try {
+      // Read after the wait has begun, so that no end falls between the two.
+      const job = await this.get(id)
+      if (isFinal(job.state)) return job
+      await waiting.answer
+      return await this.get(id)
+    } finally {
+      waiting.settle(undefined)
+    }
+  }
+
+  async list(filter: {
+    queue?: string | undefined
+    state?: string | undefined
+    kind?: string | undefined
+    label?: string[] | undefined
+    cursor?: string | undefined
+    limit: number
+  }): Promise<JobList> {
+    const { queue, state, kind, label = [], cursor, limit } = filter
+    if (cursor !== undefined && !isJobId(cursor)) throw invalid('cursor', 'is not one of ours')
+    const labels = Object.fromEntries(label.map((pair) => pair.split(/=(.*)/s).slice(0, 2)))
+    const jobs = await listJobs(this.#o.db, { queue, state, kind, labels, beforeId: cursor, limit })
+    const last = jobs.at(-1)
+    return { jobs, next_cursor: last && jobs.length === limit ? last.id : null }
+  }
+
+  async listAttempts(id: string): Promise<AttemptList> {
+    await this.get(id)
+    const [attempts, late_reports] = await Promise.all([
+      listAttempts(this.#o.db, id),
+      listLateReports(this.#o.db, id),
+    ])
+    return { attempts, late_reports }
+  }
+
+  async #prepare(submits: JobSubmit[], path: (index: number) => string): Promise<NewJob[]> {
+    const payloads = submits.map((submit, index) => payloadOf(submit, path(index)))
+    const classIds = await this.#o.catalog.intern(submits)
+    return submits.map((submit, index) =>
+      toNewJob(submit, payloads[index] ?? '{}', classIds[index] ?? 0),
+    )
+  }
+
+  async #flush(jobs: NewJob[]) {
+    const { placed, rows, scheduled } = await this.#o.doors.asClient(async (tx) => {
+      const done = await place(tx, jobs)
+      const ids = done.placed.flatMap((outcome) => (outcome instanceof AppError ? [] : outcome.id))
+      return { ...done, rows: await findJobs(tx, ids) }
+    })
+    this.#announce(jobs, scheduled)
+    const byId = new Map(rows.map((row) => [row.id, row]))
+    return placed.map((outcome) => {
+      if (outcome instanceof AppError) return outcome
+      const job = byId.get(outcome.id)
+      if (!job) throw new Error(`job ${outcome.id} was written and not found`)
+      return { job, created: outcome.created }
+    })
+  }
+
+  #announce(jobs: NewJob[], scheduled: Map<string, boolean>): void {
+    const claimable = jobs.filter(({ id }) => scheduled.get(id) === false)
+    const classIds = [...new Set(claimable.map(({ class_id }) => class_id))]
+    this.#o.onSubmitted(classIds, claimable.length < scheduled.size)
+  }
+}
+
+/** Inserts what is new and finds what the taken keys belong to. A winner that is gone again by the time
+ *  it is looked up has freed its key: then the insert is tried again. */
+async function place(tx: Queryable, jobs: NewJob[]) {
+  const scheduled = new Map<string, boolean>()
+  const placed = new Map<NewJob, Placed | AppError>()
+  for (let tried = 0; placed.size < jobs.length; tried += 1) {
+    if (tried === 5) throw new AppError('overloaded', 'an idempotency key changed hands too often')
+    const open = jobs.filter((job) => !placed.has(job))
+    for (const row of await insertJobsUnlessKeyed(tx, open)) scheduled.set(row.id, row.scheduled)
+    for (const job of open) {
+      if (scheduled.has(job.id)) placed.set(job, { id: job.id, created: true })
+    }
+    for (const [job, outcome] of await findWinners(tx, open)) {
+      if (!placed.has(job)) placed.set(job, outcome)
+    }
+  }
+  return { placed: jobs.map((job) => placed.get(job) as Placed | AppError), scheduled }
+}
+
+async function findWinners(tx: Queryable, jobs: NewJob[]): Promise<[NewJob, Placed | AppError][]> {
+  const keyed = jobs.flatMap((job) =>
+    job.idempotency_key === null ? [] : [{ ...job, idempotency_key: job.idempotency_key, job }],
+  )
+  if (keyed.length === 0) return []
+  const rows = await findJobsByKey(tx, keyed)
+  const winners = new Map(rows.map((row) => [`${row.queue} ${row.idempotency_key}`, row]))
+  return keyed.flatMap(({ queue, idempotency_key, job }): [NewJob, Placed | AppError][] => {
+    const winner = winners.get(`${queue} ${idempotency_key}`)
+    if (!winner) return []
+    const isSame = job.body_hash !== null && winner.body_hash.equals(job.body_hash)
+    return [[job, isSame ? { id: winner.id, created: false } : mismatch(winner.id)]]
+  })
+}
+
+function mismatch(jobId: string): AppError {
+  return new AppError(
+    'idempotency_mismatch',
+    `idempotency_key: job ${jobId} has this key and another body`,
+    { faults: [{ path: 'idempotency_key', message: `belongs to job ${jobId}` }] },
+  )
+}
+
+function invalidInBatch(index: number, error: AppError): AppError {
+  return new AppError(error.code, `jobs.${index}.${error.message}`, {
+    faults: error.faults.map(({ path, message }) => ({ path: `jobs.${index}.${path}`, message })),
+  })
+}
+
+function payloadOf(submit: JobSubmit, path: string): string {
+  const payload = submit.payload === undefined ? '{}' : toJson(submit.payload)
+  if (Buffer.byteLength(payload) <= limits.payloadBytes) return payload
+  const message = `at most ${limits.payloadBytes} bytes of JSON`
+  throw new AppError('payload_too_large', `${path}: ${message}`, { faults: [{ path, message }] })
+}
+
+function toNewJob(submit: JobSubmit, payload: string, classId: number): NewJob {
+  return {
+    id: uuidv7(),
+    class_id: classId,
+    queue: submit.queue,
+    kind: submit.kind,
+    priority: submit.priority,
+    run_at: submit.run_at ?? null,
+    delay_ms: submit.delay_ms ?? 0,
+    max_attempts: submit.max_attempts,
+    backoff_base_ms: submit.backoff.base_ms,
+    backoff_factor: submit.backoff.factor,
+    backoff_cap_ms: submit.backoff.cap_ms,
+    run_timeout_ms: submit.run_timeout_ms ?? null,
+    on_silence: submit.on_silence,
+    labels: toJson(submit.labels),
+    payload,
+    idempotency_key: submit.idempotency_key ?? null,
+    body_hash: submit.idempotency_key === undefined ? null : hashBody(submit),
+  }
+}
+
+/** Two bodies are the same if they mean the same: keys in any order, defaults given or left out. */
+function hashBody({ idempotency_key: _key, ...body }: JobSubmit): Buffer {
+  const canonical = stringify({ ...body, payload: body.payload ?? {} }) ?? ''
+  return createHash('sha256').update(canonical).digest()
+}

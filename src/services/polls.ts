@@ -1,0 +1,274 @@
+import type { Clock } from '../clock.ts'
+import { limits } from '../contract/common.ts'
+import type { Assignment, Poll } from '../contract/executors.ts'
+import { endByUndelivered } from '../domain/lease.ts'
+import { AppError } from '../errors.ts'
+import type { Gate } from '../leader/gate.ts'
+import type { Term } from '../leader/term.ts'
+import type { Log } from '../log.ts'
+import { type ClaimedRow, claimJobs, findHeldUnderPoll, type Slot } from '../sql/claims.ts'
+import type { Doors } from '../sql/doors.ts'
+import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
+import type { Queryable } from '../sql/pool.ts'
+import type { DirectoryEntry, ExecutorDirectory, Profile } from './executor-directory.ts'
+import type { Lane } from './lane.ts'
+import type { LeaseEnds } from './lease-ends.ts'
+import type { Offers } from './offers.ts'
+import type { ReadyClasses } from './ready-classes.ts'
+import { requireServing } from './serving.ts'
+import type { Waiter, WaitList } from './wait-list.ts'
+
+export interface PollsOptions {
+  db: Queryable
+  doors: Doors
+  gate: Gate
+  clock: Clock
+  log: Log
+  directory: ExecutorDirectory
+  ready: ReadyClasses
+  offers: Offers
+  waitList: WaitList
+  leaseEnds: LeaseEnds
+  /** Shared with registration: no claim is under way while an epoch is raised. */
+  lane: Lane
+  pollWaitMs: number
+  pollWaitCapMs: number
+  leaseTtlMs: number
+}
+
+interface WaitingPoll {
+  entry: DirectoryEntry
+  max: number
+  pollId: string | null
+  waiter: Waiter<ClaimedRow[]>
+}
+
+/** Polls that one claim statement serves: they can all do the same ready classes. */
+interface Group {
+  classIds: number[]
+  polls: WaitingPoll[]
+}
+
+/**
+ * Polls and the claims that answer them. Waiting polls cost no query; whatever makes a job claimable
+ * marks its class ready, and one flush at a time serves everybody who waits for a ready class. One
+ * flush per term also makes counted limits exact.
+ */
+export class Polls {
+  readonly #o: PollsOptions
+  readonly #waiting = new Map<Profile, Map<string, WaitingPoll>>()
+  /** Executors for which a claim is under way, until it is answered. */
+  readonly #claiming = new Map<string, Promise<void>>()
+  #isFlushing = false
+
+  constructor(options: PollsOptions) {
+    this.#o = options
+  }
+
+  /** Work for an executor, at once or within `wait_ms`. */
+  async poll(executorId: string, body: Poll, gone: AbortSignal): Promise<Assignment[]> {
+    const { directory, waitList } = this.#o
+    requireServing(this.#o.gate)
+    directory.get(executorId, body.epoch)
+    // An earlier poll of this executor may be about to be answered; its work counts first.
+    while (this.#claiming.has(executorId)) await this.#claiming.get(executorId)
+    const entry = directory.get(executorId, body.epoch)
+    const pollId = body.poll_id ?? null
+    if (pollId !== null && pollId === entry.lastPollId) {
+      const held = await this.#resend(entry, pollId)
+      if (held.length > 0) return this.#toAssignments(held)
+    }
+    this.#find(executorId)?.waiter.settle(undefined)
+    const waiter: Waiter<ClaimedRow[]> = waitList.add({
+      group: 'poll',
+      waitMs: this.#waitMs(body.wait_ms),
+      gone,
+      onLeave: (left) => this.#leave(entry, left),
+    })
+    if (!waiter.isSettled) this.#enter({ entry, max: body.max, pollId, waiter })
+    return this.#toAssignments((await waiter.answer) ?? [])
+  }
+
+  /** Ends the poll that waits for this executor under the epoch before. */
+  cutOff(executorId: string): void {
+    const error = new AppError('stale_epoch', `${executorId} has registered anew`)
+    this.#find(executorId)?.waiter.fail(error)
+  }
+
+  /** These classes may have something to claim now. */
+  markReady(classIds: Iterable<number>): void {
+    for (const classId of classIds) this.#o.ready.mark(classId)
+    this.#kick()
+  }
+
+  get isWaitedFor(): boolean {
+    return this.#waiting.size > 0
+  }
+
+  /** The classes that somebody waits for. */
+  waitedClasses(): number[] {
+    const classIds = [...this.#waiting.keys()].flatMap((profile) => [...profile.classIds])
+    return [...new Set(classIds)]
+  }
+
+  #find(executorId: string): WaitingPoll | undefined {
+    const entry = this.#o.directory.find(executorId)
+    return entry && this.#waiting.get(entry.profile)?.get(executorId)
+  }
+
+  /** A poll whose answer was lost gets what is still held under it. */
+  async #resend({ executorId, epoch }: DirectoryEntry, pollId: string): Promise<ClaimedRow[]> {
+    const held = await findHeldUnderPoll(this.#o.db, executorId, epoch, pollId)
+    requireServing(this.#o.gate)
+    for (const { job_id, fence, offered } of held) {
+      if (offered) this.#o.offers.add(executorId, job_id, fence)
+    }
+    return held
+  }
+
+  #waitMs(asked: number | undefined): number {
+    const { pollWaitMs, pollWaitCapMs } = this.#o
+    const waitMs = Math.min(asked ?? pollWaitMs, pollWaitCapMs)
+    return waitMs - Math.random() * Math.min(2_000, waitMs / 10)
+  }
+
+  #enter(poll: WaitingPoll): void {
+    const { profile, executorId } = poll.entry
+    const polls = this.#waiting.get(profile) ?? new Map<string, WaitingPoll>()
+    polls.set(executorId, poll)
+    this.#waiting.set(profile, polls)
+    this.#kick()
+  }
+
+  #leave({ profile, executorId }: DirectoryEntry, waiter: Waiter<ClaimedRow[]>): void {
+    const polls = this.#waiting.get(profile)
+    if (polls?.get(executorId)?.waiter !== waiter) return
+    polls.delete(executorId)
+    if (polls.size === 0) this.#waiting.delete(profile)
+  }
+
+  #kick(): void {
+    if (!this.#isFlushing && this.#groups().length > 0) void this.#flushAll()
+  }
+
+  /** Never rejects. */
+  async #flushAll(): Promise<void> {
+    this.#isFlushing = true
+    // What arrives in the same turn of the event loop is served together.
+    await Promise.resolve()
+    for (let groups = this.#groups(); groups.length > 0; groups = this.#groups()) {
+      const term = this.#o.gate.serving
+      if (!term) break
+      for (const group of groups) await this.#flush(term, group)
+    }
+    this.#isFlushing = false
+  }
+
+  #groups(): Group[] {
+    const groups: Group[] = []
+    for (const [profile, polls] of this.#waiting) {
+      const classIds = this.#o.ready.within(profile.classIds)
+      if (classIds.length > 0) {
+        groups.push({ classIds, polls: [...polls.values().take(pollsAtOnce)] })
+      }
+    }
+    return groups
+  }
+
+  async #flush(term: Term, group: Group): Promise<void> {
+    try {
+      await this.#o.lane.run(() => this.#serve(term, group))
+    } catch (error) {
+      this.#o.log.warn({ err: error }, 'a claim failed; the safety scan will try again')
+      this.#o.ready.drained(group.classIds, this.#o.ready.now())
+    }
+  }
+
+  async #serve(term: Term, group: Group): Promise<void> {
+    const { ready, doors, leaseTtlMs } = this.#o
+    const polls = group.polls.filter(({ waiter }) => !waiter.isSettled)
+    const slots = dealSlots(polls)
+    if (slots.length === 0) return
+    const asOf = ready.now()
+    const done = Promise.withResolvers<void>()
+    for (const { entry, waiter } of polls) {
+      this.#claiming.set(entry.executorId, done.promise)
+      waiter.hold()
+    }
+    try {
+      const rows = await doors.asLeader(term, (tx) =>
+        claimJobs(tx, group.classIds, slots, leaseTtlMs),
+      )
+      if (rows.length < slots.length) ready.drained(group.classIds, asOf)
+      await this.#deliver(term, polls, rows)
+    } finally {
+      for (const { entry, waiter } of polls) {
+        this.#claiming.delete(entry.executorId)
+        waiter.unhold()
+      }
+      done.resolve()
+    }
+  }
+
+  /** Answers the polls that were given work; what was meant for a client that hung up goes back. */
+  async #deliver(term: Term, polls: WaitingPoll[], rows: ClaimedRow[]): Promise<void> {
+    const byExecutor = Map.groupBy(rows, (row) => row.executor_id)
+    const undelivered: ClaimedRow[] = []
+    for (const { entry, pollId, waiter } of polls) {
+      const claimed = byExecutor.get(entry.executorId)
+      if (!claimed) continue
+      if (waiter.isSettled) {
+        undelivered.push(...claimed)
+        continue
+      }
+      entry.lastPollId = pollId
+      for (const { job_id, fence } of claimed) this.#o.offers.add(entry.executorId, job_id, fence)
+      waiter.settle(claimed)
+    }
+    if (undelivered.length > 0) await this.giveBack(term, undelivered)
+  }
+
+  /** Offers that did not arrive are claimable again, and nothing was spent. */
+  async giveBack(term: Term, offers: { job_id: string; fence: number }[]): Promise<number> {
+    const ends = await this.#o.doors.asLeader(term, async (tx) => {
+      const ends = (await lockOffersIfUnshown(tx, offers)).map(endByUndelivered)
+      if (ends.length > 0) await endLeasesIfFenced(tx, ends)
+      return ends
+    })
+    this.#o.leaseEnds.announce(ends)
+    return ends.length
+  }
+
+  #toAssignments(rows: ClaimedRow[]): Assignment[] {
+    return rows.map((row) => ({
+      job_id: row.job_id,
+      fence: row.fence,
+      attempt: row.attempt,
+      queue: row.queue,
+      kind: row.kind,
+      stage: null,
+      payload: row.payload,
+      checkpoint: row.checkpoint,
+      lease_ttl_ms: this.#o.leaseTtlMs,
+      run_timeout_ms: row.run_timeout_ms,
+      on_silence: row.on_silence,
+    }))
+  }
+}
+
+/** Most polls that one claim serves. */
+const pollsAtOnce = 64
+
+/** Dealt round by round, so that a few jobs go to many executors rather than all to the first. */
+function dealSlots(polls: WaitingPoll[]): Slot[] {
+  const slots: Slot[] = []
+  const rounds = Math.max(0, ...polls.map(({ max }) => max))
+  for (let round = 0; round < rounds; round += 1) {
+    for (const { entry, max, pollId } of polls) {
+      if (round >= max) continue
+      if (slots.length === limits.assignments) return slots
+      slots.push({ executor_id: entry.executorId, epoch: entry.epoch, poll_id: pollId })
+    }
+  }
+  return slots
+}

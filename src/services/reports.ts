@@ -1,0 +1,155 @@
+import { limits } from '../contract/common.ts'
+import type { Report, ReportItem, ReportResult } from '../contract/executors.ts'
+import { afterEnd, endByReport, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
+import { type Ended, judgeReport } from '../domain/report.ts'
+import { AppError } from '../errors.ts'
+import type { Gate } from '../leader/gate.ts'
+import type { Doors } from '../sql/doors.ts'
+import { findEpochs } from '../sql/executors.ts'
+import {
+  endLeasesIfFenced,
+  findEndedLeases,
+  type LateReportRow,
+  lockJobs,
+  recordLateReports,
+} from '../sql/leases.ts'
+import type { Queryable } from '../sql/pool.ts'
+import { Batcher } from './batcher.ts'
+import { isJobId, toJson } from './json.ts'
+import type { LeaseEnds } from './lease-ends.ts'
+import { requireServing } from './serving.ts'
+
+export interface ReportsOptions {
+  doors: Doors
+  gate: Gate
+  leaseEnds: LeaseEnds
+}
+
+interface Reported {
+  executorId: string
+  epoch: number
+  items: ReportItem[]
+}
+
+/** Reports: each item is judged under its job's row lock, and report and move share a transaction. */
+export class Reports {
+  readonly #o: ReportsOptions
+  readonly #reports: Batcher<Reported, ReportResult[]>
+
+  constructor(options: ReportsOptions) {
+    this.#o = options
+    this.#reports = new Batcher({
+      maxItems: 200,
+      maxWaiting: 20_000,
+      flush: (reports) => this.#flush(reports),
+    })
+  }
+
+  report(executorId: string, body: Report): Promise<ReportResult[]> {
+    requireServing(this.#o.gate)
+    for (const [index, { result }] of body.reports.entries()) {
+      if (Buffer.byteLength(toJson(result)) > limits.resultBytes) {
+        const path = `reports.${index}.result`
+        const message = `at most ${limits.resultBytes} bytes of JSON`
+        throw new AppError('payload_too_large', `${path}: ${message}`, {
+          faults: [{ path, message }],
+        })
+      }
+    }
+    return this.#reports.add({ executorId, epoch: body.epoch, items: body.reports })
+  }
+
+  async #flush(reports: Reported[]): Promise<ReportResult[][]> {
+    const term = requireServing(this.#o.gate)
+    const { answers, ends } = await this.#o.doors.asLeader(term, (tx) => settle(tx, reports))
+    this.#o.leaseEnds.announce(ends)
+    return answers
+  }
+}
+
+/** Judges every item in order, then writes all that was accepted and all that came too late. */
+async function settle(tx: Queryable, reports: Reported[]) {
+  const judge = await Judge.open(tx, reports)
+  const answers = reports.map((report) => report.items.map((item) => judge.judge(report, item)))
+  if (judge.ends.length > 0) await endLeasesIfFenced(tx, judge.ends)
+  if (judge.late.length > 0) await recordLateReports(tx, judge.late)
+  return { answers, ends: judge.ends }
+}
+
+/** What the items of one batch are judged by: rows that are locked, and that follow each verdict, so
+ *  that two items for one job are decided in order. */
+class Judge {
+  readonly ends: LeaseEnd[] = []
+  readonly late: LateReportRow[] = []
+  readonly #jobs: Map<string, LockedJob>
+  readonly #epochs: Map<string, number>
+  readonly #ended: Map<string, Ended>
+
+  private constructor(jobs: LockedJob[], epochs: Map<string, number>, ended: Map<string, Ended>) {
+    this.#jobs = new Map(jobs.map((job) => [job.id, job]))
+    this.#epochs = epochs
+    this.#ended = ended
+  }
+
+  static async open(tx: Queryable, reports: Reported[]): Promise<Judge> {
+    const items = reports.flatMap((report) => report.items)
+    const ids = new Set(items.map(({ job_id }) => job_id.toLowerCase()).filter(isJobId))
+    const jobs = await lockJobs(tx, [...ids])
+    const fences = new Map(jobs.map((job) => [job.id, job]))
+    const past = items
+      .map(({ job_id, fence }) => ({ job_id: job_id.toLowerCase(), fence }))
+      .filter(({ job_id, fence }) => {
+        const job = fences.get(job_id)
+        return job !== undefined && !(job.state === 'leased' && job.fence === fence)
+      })
+    const ended = past.length > 0 ? await findEndedLeases(tx, past) : []
+    const epochs = await findEpochs(tx, [...new Set(reports.map(({ executorId }) => executorId))])
+    return new Judge(jobs, epochs, new Map(ended.map((row) => [leaseKey(row.job_id, row.fence), row])))
+  }
+
+  judge({ executorId, epoch }: Reported, item: ReportItem): ReportResult {
+    const id = item.job_id.toLowerCase()
+    const job = this.#jobs.get(id)
+    const claimed = { executorId, epoch, fence: item.fence, outcome: item.outcome }
+    const verdict = judgeReport(
+      job,
+      claimed,
+      this.#epochs.get(executorId),
+      this.#ended.get(leaseKey(id, item.fence)),
+    )
+    if (job && verdict.status === 'accepted') this.#accept(job, executorId, epoch, item)
+    if (job && verdict.status === 'rejected') {
+      this.#keep(id, executorId, epoch, item, verdict.reason)
+    }
+    return { job_id: item.job_id, ...verdict, job_state: this.#jobs.get(id)?.state ?? null }
+  }
+
+  #accept(job: LockedJob, executorId: string, epoch: number, item: ReportItem): void {
+    const end = endByReport(job, item)
+    this.ends.push(end)
+    this.#jobs.set(job.id, afterEnd(end))
+    this.#ended.set(leaseKey(job.id, job.fence), {
+      executor_id: executorId,
+      epoch,
+      outcome: item.outcome,
+    })
+  }
+
+  /** Evidence of what came too late (invariant 3). */
+  #keep(jobId: string, executorId: string, epoch: number, item: ReportItem, reason: string): void {
+    this.late.push({
+      job_id: jobId,
+      executor_id: executorId,
+      epoch,
+      fence: item.fence,
+      outcome: item.outcome,
+      reason,
+      result: item.result === undefined ? null : toJson(item.result),
+      error: item.error === undefined ? null : toJson(item.error),
+    })
+  }
+}
+
+function leaseKey(jobId: string, fence: number): string {
+  return `${jobId} ${fence}`
+}

@@ -1,0 +1,90 @@
+import type { Clock } from '../clock.ts'
+import type { Queryable } from '../sql/pool.ts'
+import { type FoundToken, findTokens, listRevokedTokens } from '../sql/tokens.ts'
+import { Batcher } from './batcher.ts'
+
+interface Cached {
+  token: FoundToken
+  validUntil: number
+}
+
+/** A revocation is in force everywhere within this time. */
+const trustMs = 1_000
+/** Asked for in the background once it is this old. */
+const freshMs = 400
+/** How far back each question reaches; a longer silence empties the cache instead. */
+const reachMs = 60_000
+const mostTokens = 100_000
+
+/** Tokens in memory, so that a request costs no query. A token can only change by being revoked or by
+ *  expiring, so one small question about recent revocations keeps them all true; nothing is asked
+ *  while nobody comes. Unknown tokens are always looked up: a new one is good at once, everywhere. */
+export class TokenCache {
+  readonly #db: Queryable
+  readonly #clock: Clock
+  readonly #lookups: Batcher<string, { token: FoundToken | undefined }>
+  #tokens = new Map<string, Cached>()
+  #askedAt = Number.NEGATIVE_INFINITY
+  #asking: Promise<void> | undefined
+
+  constructor(db: Queryable, clock: Clock) {
+    this.#db = db
+    this.#clock = clock
+    this.#lookups = new Batcher({
+      maxItems: 1_000,
+      maxWaiting: 10_000,
+      flush: (ids) => this.#lookUp(ids),
+    })
+  }
+
+  /** The token with this id if it is valid now. */
+  async find(id: string): Promise<FoundToken | undefined> {
+    const age = this.#clock.monotonic() - this.#askedAt
+    if (age > reachMs / 2) this.#tokens = new Map()
+    if (age > freshMs) this.#ask()
+    if (age > trustMs) await this.#asking
+    const cached = this.#tokens.get(id)
+    if (cached) return this.#clock.monotonic() < cached.validUntil ? cached.token : undefined
+    const { token } = await this.#lookups.add(id)
+    return token
+  }
+
+  forget(id: string): void {
+    this.#tokens.delete(id)
+  }
+
+  /** Asks now what was revoked of late. */
+  refresh(): void {
+    if (this.#tokens.size > 0) this.#ask()
+  }
+
+  #ask(): void {
+    this.#asking ??= this.#askRevoked().finally(() => {
+      this.#asking = undefined
+    })
+    // Those who must wait for the answer also get its error; for the others it is asked again.
+    this.#asking.catch(() => undefined)
+  }
+
+  async #askRevoked(): Promise<void> {
+    const askedAt = this.#clock.monotonic()
+    for (const id of await listRevokedTokens(this.#db, reachMs)) this.#tokens.delete(id)
+    this.#askedAt = askedAt
+  }
+
+  async #lookUp(ids: string[]) {
+    const askedAt = this.#clock.monotonic()
+    const found = new Map((await findTokens(this.#db, ids)).map((token) => [token.id, token]))
+    if (this.#tokens.size > mostTokens) this.#tokens = new Map()
+    return ids.map((id) => {
+      const token = found.get(id)
+      if (!token?.is_valid) return { token: undefined }
+      // Cached only if a later question about revocations covers the time since.
+      if (askedAt - this.#askedAt < trustMs) {
+        const validUntil = askedAt + (token.valid_ms ?? Number.POSITIVE_INFINITY)
+        this.#tokens.set(id, { token, validUntil })
+      }
+      return { token }
+    })
+  }
+}

@@ -1,0 +1,103 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Role, Token, TokenCreate, TokenCreated } from '../contract/tokens.ts'
+import { AppError, invalid } from '../errors.ts'
+import type { Doors } from '../sql/doors.ts'
+import type { Queryable } from '../sql/pool.ts'
+import { insertToken, listTokens, revokeToken, type TokenRow } from '../sql/tokens.ts'
+import type { TokenCache } from './token-cache.ts'
+
+/** Who makes a request, and what it is bound to. */
+export interface Principal {
+  tokenId: string
+  role: Role
+  /** Of role executor: an id, or a prefix that ends in `*`. null: any. */
+  executorPattern: string | null
+  /** null: any. */
+  queues: string[] | null
+}
+
+export interface TokensOptions {
+  db: Queryable
+  doors: Doors
+  cache: TokenCache
+  adminToken: string | undefined
+  onChange(): void
+}
+
+const tokenForm = /^ust_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}
+
+/** Opaque bearer tokens: `ust_<id>_<secret>`, the secret 256 random bits of which only the SHA-256 is
+ *  kept. Found by the id, which is no secret; the digests are compared in constant time. */
+export class Tokens {
+  readonly #o: TokensOptions
+  readonly #adminHash: Buffer | undefined
+
+  constructor(options: TokensOptions) {
+    this.#o = options
+    this.#adminHash = options.adminToken === undefined ? undefined : sha256(options.adminToken)
+  }
+
+  /** Undefined: not one of ours, revoked, or expired. */
+  async authenticate(presented: string): Promise<Principal | undefined> {
+    if (this.#adminHash && timingSafeEqual(sha256(presented), this.#adminHash)) {
+      return { tokenId: 'bootstrap', role: 'admin', executorPattern: null, queues: null }
+    }
+    const [, id, secret] = tokenForm.exec(presented) ?? []
+    if (id === undefined || secret === undefined) return undefined
+    const token = await this.#o.cache.find(id)
+    if (!token || !timingSafeEqual(sha256(secret), token.secret_hash)) return undefined
+    return { tokenId: id, role: token.role, executorPattern: token.executor_id, queues: token.queues }
+  }
+
+  async create(wanted: TokenCreate): Promise<TokenCreated> {
+    if (wanted.executor_id !== undefined && wanted.role !== 'executor') {
+      throw invalid('executor_id', 'is only for role executor')
+    }
+    if (wanted.queues !== undefined && !['executor', 'submit'].includes(wanted.role)) {
+      throw invalid('queues', 'is only for roles executor and submit')
+    }
+    const id = randomBytes(8).toString('hex')
+    const secret = randomBytes(32).toString('base64url')
+    await this.#o.doors.asClient((tx) =>
+      insertToken(tx, {
+        id,
+        name: wanted.name,
+        role: wanted.role,
+        secret_hash: sha256(secret),
+        executor_id: wanted.executor_id ?? null,
+        queues: wanted.queues ?? null,
+        expires_at: wanted.expires_at ?? null,
+      }),
+    )
+    return { id, token: `ust_${id}_${secret}` }
+  }
+
+  async list(): Promise<Token[]> {
+    return (await listTokens(this.#o.db)).map(toToken)
+  }
+
+  async revoke(id: string): Promise<Token> {
+    const row = await this.#o.doors.asClient((tx) => revokeToken(tx, id))
+    if (!row) throw new AppError('not_found', `there is no token ${id}`)
+    this.#o.cache.forget(id)
+    this.#o.onChange()
+    return toToken(row)
+  }
+}
+
+function toToken({ secret_hash: _hash, ...token }: TokenRow): Token {
+  return {
+    id: token.id,
+    name: token.name,
+    role: token.role,
+    executor_id: token.executor_id,
+    queues: token.queues,
+    created_at: token.created_at,
+    expires_at: token.expires_at,
+    revoked_at: token.revoked_at,
+  }
+}

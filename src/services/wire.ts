@@ -1,0 +1,127 @@
+import type { Clock } from '../clock.ts'
+import type { Config } from '../config.ts'
+import { isFinal } from '../domain/job.ts'
+import type { LeaseEnd } from '../domain/lease.ts'
+import type { Gate } from '../leader/gate.ts'
+import type { Log } from '../log.ts'
+import { Nudge } from '../nudge.ts'
+import type { Doors } from '../sql/doors.ts'
+import type { Queryable } from '../sql/pool.ts'
+import { ClassCatalog } from './class-catalog.ts'
+import { ExecutorDirectory } from './executor-directory.ts'
+import { Executors } from './executors.ts'
+import { Heartbeats } from './heartbeats.ts'
+import { decodeHint, type Hint } from './hints.ts'
+import { JobWaits } from './job-waits.ts'
+import { Jobs } from './jobs.ts'
+import { Lane } from './lane.ts'
+import { LeaseEnds } from './lease-ends.ts'
+import { Offers } from './offers.ts'
+import { Polls } from './polls.ts'
+import { ReadyClasses } from './ready-classes.ts'
+import { Reports } from './reports.ts'
+import { Stalls } from './stalls.ts'
+import { TokenCache } from './token-cache.ts'
+import { Tokens } from './tokens.ts'
+import { WaitList } from './wait-list.ts'
+
+export interface WiringOptions {
+  config: Config
+  db: Queryable
+  doors: Doors
+  gate: Gate
+  clock: Clock
+  log: Log
+  sendHint(hint: Hint): void
+}
+
+export type Wiring = ReturnType<typeof wireServices>
+
+/** What the services share, and the services themselves. */
+export function wireServices(o: WiringOptions) {
+  const shared = wireShared(o)
+  const { catalog, leaseEnds, waits, offers, wakeNudge, tokenCache } = shared
+  const { config, db, doors, gate, sendHint } = o
+  const work = wireWork(o, shared)
+  const jobs = new Jobs({
+    db,
+    doors,
+    catalog,
+    waits,
+    onSubmitted: (classIds, hasScheduled) => {
+      if (gate.leading) {
+        work.polls.markReady(classIds)
+        if (hasScheduled) wakeNudge.nudge()
+      } else {
+        for (const classId of classIds) sendHint({ type: 'claimable', classId })
+        if (hasScheduled) sendHint({ type: 'due' })
+      }
+    },
+  })
+  const tokens = new Tokens({
+    db,
+    doors,
+    cache: tokenCache,
+    adminToken: config.adminToken,
+    onChange: () => sendHint({ type: 'tokens' }),
+  })
+  leaseEnds.subscribe((ends) => {
+    for (const { job } of ends) {
+      if (job.executor_id !== null) offers.settle(job.executor_id, job.id, job.fence)
+    }
+    waits.settled(ends.filter(({ to }) => isFinal(to)).map(({ job }) => job.id))
+    if (ends.some(isDelayed)) wakeNudge.nudge()
+    work.polls.markReady(ends.filter(isClaimable).map(({ job }) => job.class_id))
+  })
+  return { ...shared, ...work, jobs, tokens }
+}
+
+function isDelayed({ to, delayMs }: LeaseEnd): boolean {
+  return to === 'available' && (delayMs ?? 0) > 0
+}
+
+function isClaimable(end: LeaseEnd): boolean {
+  return end.to === 'available' && !isDelayed(end)
+}
+
+function wireShared({ config, db, doors, clock }: WiringOptions) {
+  const directory = new ExecutorDirectory()
+  const waitList = new WaitList()
+  return {
+    directory,
+    waitList,
+    catalog: new ClassCatalog(db, doors, (jobClass) => directory.addClass(jobClass)),
+    ready: new ReadyClasses(),
+    // The shortest interval that an executor can be told: two heartbeats as told are far enough apart.
+    offers: new Offers(clock, config.timings.heartbeatMs * 0.9),
+    leaseEnds: new LeaseEnds(),
+    waits: new JobWaits(db, waitList),
+    stalls: new Stalls(clock),
+    lane: new Lane(),
+    wakeNudge: new Nudge(),
+    tokenCache: new TokenCache(db, clock),
+  }
+}
+
+function wireWork(o: WiringOptions, shared: ReturnType<typeof wireShared>) {
+  const { timings, lostLeaseBudget } = o.config
+  const polls = new Polls({ ...o, ...shared, ...timings })
+  return {
+    polls,
+    executors: new Executors({ ...o, ...shared, ...timings, polls, lostLeaseBudget }),
+    heartbeats: new Heartbeats({ ...o, ...shared, ...timings, polls }),
+    reports: new Reports({ ...o, ...shared }),
+  }
+}
+
+/** Acts on a hint from another replica. */
+export async function heedHint(payload: string, wiring: Wiring, lookAtLeader: () => void) {
+  const hint = decodeHint(payload)
+  if (hint?.type === 'claimable') {
+    if (!wiring.catalog.has(hint.classId)) await wiring.catalog.load()
+    wiring.polls.markReady([hint.classId])
+  }
+  if (hint?.type === 'due') wiring.wakeNudge.nudge()
+  if (hint?.type === 'tokens') wiring.tokenCache.refresh()
+  if (hint?.type === 'leader') lookAtLeader()
+}

@@ -1,0 +1,168 @@
+import type { Queryable } from './pool.ts'
+
+/** Statements that give jobs to executors. One claim flush is in flight per term, so nothing here
+ *  competes with itself; SKIP LOCKED steps round jobs that a client is just changing. */
+
+/** One place that an executor has free. */
+export interface Slot {
+  executor_id: string
+  epoch: number
+  poll_id: string | null
+}
+
+export interface ClaimedRow {
+  job_id: string
+  fence: number
+  attempt: number
+  queue: string
+  kind: string
+  payload: unknown
+  checkpoint: unknown
+  run_timeout_ms: number | null
+  on_silence: 'continue' | 'abort'
+  class_id: number
+  executor_id: string
+  poll_id: string | null
+  offered: boolean
+}
+
+const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.kind, j.payload,
+  CASE WHEN j.fence > 1 THEN (SELECT progress FROM progress p WHERE p.job_id = j.id) END AS checkpoint,
+  j.run_timeout_ms, j.on_silence, j.class_id, j.executor_id, j.poll_id, j.offered`
+
+/** Claims the earliest jobs of these classes, one per slot, in the order of claim_at. Each class is
+ *  read from the head of its own stretch of the index. */
+export async function claimJobs(
+  tx: Queryable,
+  classIds: number[],
+  slots: Slot[],
+  leaseTtlMs: number,
+): Promise<ClaimedRow[]> {
+  const { rows } = await tx.query<ClaimedRow>({
+    name: 'claim_jobs',
+    text: `
+      WITH head AS MATERIALIZED (
+        SELECT h.id FROM unnest($1::integer[]) AS c(class_id)
+        CROSS JOIN LATERAL (
+          SELECT id, claim_at FROM jobs
+          WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
+          ORDER BY claim_at, id LIMIT $5
+        ) h
+        ORDER BY h.claim_at, h.id LIMIT $5
+      ), locked AS MATERIALIZED (
+        SELECT id, claim_at FROM jobs
+        WHERE id = ANY (ARRAY(SELECT id FROM head)) AND state = 'available' AND NOT scheduled
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), picked AS (
+        SELECT id, row_number() OVER (ORDER BY claim_at, id) AS place FROM locked
+      ), slots AS (
+        SELECT * FROM unnest($2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY
+          AS s(executor_id, epoch, poll_id, place)
+      )
+      UPDATE jobs j SET state = 'leased', fence = j.fence + 1, attempt = j.attempt + 1,
+        executor_id = s.executor_id, epoch = s.epoch, poll_id = s.poll_id, offered = true,
+        leased_at = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + $6 * interval '1 millisecond'
+      FROM picked JOIN slots s USING (place)
+      WHERE j.id = picked.id AND j.state = 'available' AND NOT j.scheduled
+      RETURNING ${assignmentColumns}`,
+    values: [
+      classIds,
+      slots.map((slot) => slot.executor_id),
+      slots.map((slot) => slot.epoch),
+      slots.map((slot) => slot.poll_id),
+      slots.length,
+      leaseTtlMs,
+    ],
+  })
+  return rows
+}
+
+/** What is still held under a poll whose answer was lost. */
+export async function findHeldUnderPoll(
+  db: Queryable,
+  executorId: string,
+  epoch: number,
+  pollId: string,
+): Promise<ClaimedRow[]> {
+  const { rows } = await db.query<ClaimedRow>({
+    name: 'find_held_under_poll',
+    text: `SELECT ${assignmentColumns} FROM jobs j
+      WHERE j.state = 'leased' AND j.executor_id = $1 AND j.epoch = $2 AND j.poll_id = $3
+      ORDER BY j.id`,
+    values: [executorId, epoch, pollId],
+  })
+  return rows
+}
+
+export interface OfferRow {
+  job_id: string
+  fence: number
+  executor_id: string
+  epoch: number
+  poll_id: string | null
+  offered: boolean
+}
+
+/** Leases that were given in answer to a poll: what a new leader must know of its predecessor's. */
+export async function listPolledLeases(db: Queryable): Promise<OfferRow[]> {
+  const { rows } = await db.query<OfferRow>({
+    text: `SELECT id AS job_id, fence, executor_id, epoch, poll_id, offered FROM jobs
+      WHERE state = 'leased' AND (offered OR poll_id IS NOT NULL) ORDER BY leased_at`,
+  })
+  return rows
+}
+
+export interface ClaimableProbe {
+  /** How many classes there are: a number that is news to a replica means that it must load them. */
+  classes: number
+  claimable: number[]
+}
+
+/** Of these classes, those with something to claim: one index probe each. */
+export async function probeClaimable(db: Queryable, classIds: number[]): Promise<ClaimableProbe> {
+  const { rows } = await db.query<ClaimableProbe>({
+    name: 'probe_claimable',
+    text: `SELECT (SELECT count(*) FROM classes) AS classes,
+      ARRAY(
+        SELECT c.class_id FROM unnest($1::integer[]) AS c(class_id)
+        WHERE EXISTS (
+          SELECT FROM jobs
+          WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
+        )) AS claimable`,
+    values: [classIds],
+  })
+  return rows[0] ?? { classes: 0, claimable: [] }
+}
+
+export interface DueProbe {
+  /** How long until the next scheduled job is due; null: none is scheduled. */
+  next_due_ms: number | null
+}
+
+export async function probeDueJobs(db: Queryable): Promise<number | null> {
+  const { rows } = await db.query<DueProbe>({
+    name: 'probe_due_jobs',
+    text: `SELECT ceil(extract(epoch FROM run_at - clock_timestamp()) * 1000)::float8 AS next_due_ms
+      FROM jobs WHERE state = 'available' AND scheduled ORDER BY run_at, id LIMIT 1`,
+  })
+  return rows[0]?.next_due_ms ?? null
+}
+
+/** Lets due jobs into the claim index. Returns the class of each. */
+export async function wakeDueJobs(tx: Queryable, limit: number): Promise<number[]> {
+  const { rows } = await tx.query<{ class_id: number }>({
+    name: 'wake_due_jobs',
+    text: `
+      WITH due AS MATERIALIZED (
+        SELECT id FROM jobs
+        WHERE state = 'available' AND scheduled AND run_at <= statement_timestamp()
+        ORDER BY run_at, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+      )
+      UPDATE jobs j SET scheduled = false, claim_at = j.run_at - j.priority * interval '10 minutes'
+      FROM due WHERE j.id = due.id AND j.state = 'available' AND j.scheduled
+      RETURNING j.class_id`,
+    values: [limit],
+  })
+  return rows.map((row) => row.class_id)
+}

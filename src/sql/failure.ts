@@ -1,0 +1,61 @@
+import pg from 'pg'
+import { AppError } from '../errors.ts'
+
+/** What an error of the driver means for its caller. */
+
+/** Raised by fence_term(): the term is over. Step down now, never retry. */
+export const termOver = 'UNT01'
+
+export function sqlState(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError ? error.code : undefined
+}
+
+/** Serialization failure and deadlock: the whole transaction may be run again. */
+export function isRetryable(error: unknown): boolean {
+  const state = sqlState(error)
+  return state === '40001' || state === '40P01'
+}
+
+/** Classes 22 and 23: the values are at fault, not the server, the session or the moment. */
+export function isItemFault(error: unknown): boolean {
+  return /^2[23]/.test(sqlState(error) ?? '')
+}
+
+const unavailableStates = /^(08|53|57|58|25006|25P03|55P03|40)/
+
+/** A session that is lost, refused, timed out or shut down: nothing is known to be wrong with the
+ *  request, and it may be sent again. Anything else is a fault of ours and passes through. */
+export function asUnavailable(error: unknown): unknown {
+  const state = sqlState(error)
+  if (state !== undefined) {
+    return unavailableStates.test(state) ? unavailable(error) : error
+  }
+  return isConnectionFailure(error) ? unavailable(error) : error
+}
+
+function unavailable(cause: unknown): AppError {
+  return new AppError('database_unavailable', 'the database did not answer; try again', { cause })
+}
+
+const networkCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENOENT',
+])
+
+/** The driver has no class for these, only messages (pg 8.23, pg-pool 3.14). */
+const driverMessages =
+  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/
+
+/** An error of the driver or the network: the session may be out of step with the server. */
+export function isConnectionFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const { code } = error as { code?: string }
+  return (code !== undefined && networkCodes.has(code)) || driverMessages.test(error.message)
+}

@@ -1,0 +1,208 @@
+import type { Queryable } from './pool.ts'
+
+/** A job about to be inserted. Its id is chosen by the replica, so that nothing need be read back to
+ *  tell rows apart. */
+export interface NewJob {
+  id: string
+  class_id: number
+  queue: string
+  kind: string
+  priority: number
+  run_at: string | null
+  delay_ms: number
+  max_attempts: number
+  backoff_base_ms: number
+  backoff_factor: number
+  backoff_cap_ms: number
+  run_timeout_ms: number | null
+  on_silence: string
+  labels: string
+  payload: string
+  idempotency_key: string | null
+  body_hash: Buffer | null
+}
+
+/** Inserts jobs whose idempotency key is not taken; the ids of the others are missing in the answer.
+ *  Ordered by key, so that two batches with the same keys never wait for each other in a circle. */
+export async function insertJobsUnlessKeyed(
+  tx: Queryable,
+  jobs: NewJob[],
+): Promise<{ id: string; scheduled: boolean }[]> {
+  const { rows } = await tx.query<{ id: string; scheduled: boolean }>({
+    name: 'insert_jobs',
+    text: `
+      INSERT INTO jobs (id, class_id, queue, kind, scheduled, priority, run_at, claim_at,
+        max_attempts, backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence,
+        labels, payload, idempotency_key, body_hash)
+      SELECT n.id, n.class_id, n.queue, n.kind, r.run_at > now.at, n.priority, r.run_at,
+        r.run_at - n.priority * interval '10 minutes', n.max_attempts, n.backoff_base_ms,
+        n.backoff_factor, n.backoff_cap_ms, n.run_timeout_ms, n.on_silence, n.labels, n.payload,
+        n.idempotency_key, n.body_hash
+      FROM (SELECT clock_timestamp() AS at) now,
+        unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::smallint[],
+          $6::timestamptz[], $7::bigint[], $8::integer[], $9::integer[], $10::real[],
+          $11::integer[], $12::bigint[], $13::text[], $14::jsonb[], $15::json[], $16::text[],
+          $17::bytea[])
+          AS n(id, class_id, queue, kind, priority, run_at, delay_ms, max_attempts,
+            backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence, labels,
+            payload, idempotency_key, body_hash),
+        LATERAL (SELECT coalesce(n.run_at, now.at + n.delay_ms * interval '1 millisecond') AS run_at) r
+      ORDER BY n.queue, n.idempotency_key, n.id
+      ON CONFLICT (queue, idempotency_key)
+        WHERE idempotency_key IS NOT NULL AND state <> 'cancelled' DO NOTHING
+      RETURNING id, scheduled`,
+    values: columns(jobs, [
+      'id',
+      'class_id',
+      'queue',
+      'kind',
+      'priority',
+      'run_at',
+      'delay_ms',
+      'max_attempts',
+      'backoff_base_ms',
+      'backoff_factor',
+      'backoff_cap_ms',
+      'run_timeout_ms',
+      'on_silence',
+      'labels',
+      'payload',
+      'idempotency_key',
+      'body_hash',
+    ]),
+  })
+  return rows
+}
+
+/** Rows turned into one array a column, for unnest(). */
+export function columns<Row, Key extends keyof Row>(rows: Row[], keys: Key[]): Row[Key][][] {
+  return keys.map((key) => rows.map((row) => row[key]))
+}
+
+export interface KeyedJob {
+  id: string
+  queue: string
+  idempotency_key: string
+  body_hash: Buffer
+}
+
+/** Who has these keys now. Cancelled jobs have none. */
+export async function findJobsByKey(
+  tx: Queryable,
+  keys: { queue: string; idempotency_key: string }[],
+): Promise<KeyedJob[]> {
+  const { rows } = await tx.query<KeyedJob>({
+    name: 'find_jobs_by_key',
+    text: `SELECT j.id, j.queue, j.idempotency_key, j.body_hash
+      FROM jobs j JOIN unnest($1::text[], $2::text[]) AS k(queue, idempotency_key)
+        ON j.queue = k.queue AND j.idempotency_key = k.idempotency_key
+      WHERE j.idempotency_key IS NOT NULL AND j.state <> 'cancelled'`,
+    values: columns(keys, ['queue', 'idempotency_key']),
+  })
+  return rows
+}
+
+const summaryColumns = `j.id, j.kind, j.queue, j.state, j.scheduled, j.labels, c.requires, j.priority,
+  j.run_at, j.fence, j.attempt, j.max_attempts, j.lost_leases,
+  json_build_object('base_ms', j.backoff_base_ms, 'factor', j.backoff_factor,
+    'cap_ms', j.backoff_cap_ms) AS backoff,
+  j.run_timeout_ms, j.on_silence, j.executor_id, j.epoch, j.lease_expires_at, j.idempotency_key,
+  j.created_at, j.finished_at`
+
+export interface JobSummaryRow {
+  id: string
+  kind: string
+  queue: string
+  state: 'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'
+  scheduled: boolean
+  labels: Record<string, string>
+  requires: Record<string, string>
+  priority: number
+  run_at: string
+  fence: number
+  attempt: number
+  max_attempts: number
+  lost_leases: number
+  backoff: { base_ms: number; factor: number; cap_ms: number }
+  run_timeout_ms: number | null
+  on_silence: 'continue' | 'abort'
+  executor_id: string | null
+  epoch: number | null
+  lease_expires_at: string | null
+  idempotency_key: string | null
+  created_at: string
+  finished_at: string | null
+}
+
+export interface JobRow extends JobSummaryRow {
+  payload: unknown
+  result: unknown
+  error: { code: string; message: string; retryable: boolean } | null
+  progress: unknown
+}
+
+/** Whole jobs, in the order of their ids. */
+export async function findJobs(db: Queryable, ids: string[]): Promise<JobRow[]> {
+  const { rows } = await db.query<JobRow>({
+    name: 'find_jobs',
+    text: `SELECT ${summaryColumns}, j.payload, a.error, p.progress,
+        CASE WHEN j.state = 'succeeded' THEN a.result END AS result
+      FROM jobs j
+      JOIN classes c USING (class_id)
+      LEFT JOIN progress p ON p.job_id = j.id
+      LEFT JOIN LATERAL (
+        SELECT result, error FROM attempts WHERE job_id = j.id ORDER BY fence DESC LIMIT 1
+      ) a ON true
+      WHERE j.id = ANY ($1::uuid[]) ORDER BY j.id`,
+    values: [ids],
+  })
+  return rows
+}
+
+/** Which of these jobs are final, or do not exist (any more). */
+export async function findSettledJobs(db: Queryable, ids: string[]): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: 'find_settled_jobs',
+    text: `SELECT w.id FROM unnest($1::uuid[]) AS w(id) LEFT JOIN jobs j USING (id)
+      WHERE j.id IS NULL OR j.finished_at IS NOT NULL`,
+    values: [ids],
+  })
+  return rows.map((row) => row.id)
+}
+
+export interface JobFilter {
+  queue?: string | undefined
+  state?: string | undefined
+  kind?: string | undefined
+  labels: Record<string, string>
+  beforeId?: string | undefined
+  limit: number
+}
+
+/** Newest first: ids are UUIDv7, so their order is that of submission. */
+export async function listJobs(db: Queryable, filter: JobFilter): Promise<JobSummaryRow[]> {
+  const { rows } = await db.query<JobSummaryRow>(jobListQuery(filter))
+  return rows
+}
+
+/** With only the conditions that were asked for, so that each list can use the index that fits it. */
+function jobListQuery({ queue, state, kind, labels, beforeId, limit }: JobFilter) {
+  const values: unknown[] = []
+  const where: string[] = []
+  const add = (condition: (parameter: string) => string, value: unknown) => {
+    values.push(value)
+    where.push(condition(`$${values.length}`))
+  }
+  if (queue !== undefined) add((p) => `j.queue = ${p}`, queue)
+  if (kind !== undefined) add((p) => `j.kind = ${p}`, kind)
+  if (state !== undefined) add((p) => `j.state = ${p}`, state)
+  if (Object.keys(labels).length > 0) add((p) => `j.labels @> ${p}::jsonb`, JSON.stringify(labels))
+  if (beforeId !== undefined) add((p) => `j.id < ${p}::uuid`, beforeId)
+  values.push(limit)
+  return {
+    text: `SELECT ${summaryColumns} FROM jobs j JOIN classes c USING (class_id)
+      ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''}
+      ORDER BY j.id DESC LIMIT $${values.length}`,
+    values,
+  }
+}

@@ -1,0 +1,303 @@
+import { afterEnd, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
+import { columns } from './jobs.ts'
+import type { Queryable } from './pool.ts'
+
+/** Statements on leases: locking, renewing and ending them. Rows are locked in the order of their ids,
+ *  so that no two of them wait for each other in a circle. */
+
+const lockedColumns = `j.id, j.class_id, j.state, j.fence, j.attempt, j.max_attempts, j.lost_leases,
+  j.backoff_base_ms, j.backoff_factor, j.backoff_cap_ms, j.executor_id, j.epoch,
+  j.leased_at::text AS leased_at`
+
+/** Locks jobs that were reported on, whatever their state. */
+export async function lockJobs(tx: Queryable, ids: string[]): Promise<LockedJob[]> {
+  const { rows } = await tx.query<LockedJob>({
+    name: 'lock_jobs',
+    text: `SELECT ${lockedColumns} FROM jobs j WHERE id = ANY ($1::uuid[])
+      ORDER BY id FOR NO KEY UPDATE`,
+    values: [ids],
+  })
+  return rows
+}
+
+/** Locks everything that these executors hold. */
+export async function lockLeasesOfExecutors(
+  tx: Queryable,
+  executorIds: string[],
+): Promise<LockedJob[]> {
+  const { rows } = await tx.query<LockedJob>({
+    name: 'lock_leases_of_executors',
+    text: `SELECT ${lockedColumns} FROM jobs j
+      WHERE j.state = 'leased' AND j.executor_id = ANY ($1::text[])
+      ORDER BY j.id FOR NO KEY UPDATE`,
+    values: [executorIds],
+  })
+  return rows
+}
+
+/** Leases that may be taken back now: expired, and past the term's deadline floor (invariant 7); or of
+ *  an executor that has registered anew. A null floor holds everything. */
+const reclaimable = `j.state = 'leased' AND (
+    (j.lease_expires_at < statement_timestamp() AND
+      (SELECT deadline_floor_at FROM terms WHERE term = $1) < statement_timestamp())
+    OR EXISTS (
+      SELECT FROM executors x WHERE x.executor_id = j.executor_id AND x.epoch > j.epoch))`
+
+export async function hasReclaimableLeases(db: Queryable, term: number): Promise<boolean> {
+  const { rows } = await db.query<{ found: boolean }>({
+    name: 'has_reclaimable_leases',
+    text: `SELECT EXISTS (SELECT FROM jobs j WHERE ${reclaimable}) AS found`,
+    values: [term],
+  })
+  return rows[0]?.found === true
+}
+
+export async function lockReclaimableLeases(
+  tx: Queryable,
+  term: number,
+  limit: number,
+): Promise<LockedJob[]> {
+  const { rows } = await tx.query<LockedJob>({
+    name: 'lock_reclaimable_leases',
+    text: `SELECT ${lockedColumns} FROM jobs j WHERE ${reclaimable}
+      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
+    values: [term, limit],
+  })
+  return rows
+}
+
+/** Leases that had run out while an active replica could still be heard, and so before any outage:
+ *  past the last instant at which an earlier term served, and past that term's own floor. */
+export async function lockLeasesExpiredWhileServed(
+  tx: Queryable,
+  term: number,
+  limit: number,
+): Promise<LockedJob[]> {
+  const { rows } = await tx.query<LockedJob>({
+    name: 'lock_leases_expired_while_served',
+    text: `
+      WITH served AS MATERIALIZED (
+        SELECT max(served_at) AS until, max(deadline_floor_at) AS floor FROM terms
+        WHERE term < $1 AND deadline_floor_at IS NOT NULL
+      )
+      SELECT ${lockedColumns} FROM jobs j, served
+      WHERE j.state = 'leased'
+        AND j.lease_expires_at < served.until AND served.floor < served.until
+      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED`,
+    values: [term, limit],
+  })
+  return rows
+}
+
+/** Ends leases of locked rows: the move, and the attempt's row, in one statement. The WHERE holds
+ *  against everything a frozen or repeated caller could have missed. */
+export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promise<void> {
+  const rows = ends.map((end) => ({
+    id: end.job.id,
+    old_fence: end.job.fence,
+    old_executor: end.job.executor_id,
+    old_epoch: end.job.epoch,
+    started_at: end.job.leased_at,
+    old_attempt: end.job.attempt,
+    outcome: end.outcome,
+    to_state: end.to,
+    new_fence: afterEnd(end).fence,
+    new_attempt: end.attempt,
+    lost_leases: end.lostLeases,
+    delay_ms: end.delayMs,
+    result: end.result === null ? null : JSON.stringify(end.result),
+    error: end.error === null ? null : JSON.stringify(end.error),
+  }))
+  const { rowCount } = await tx.query({
+    name: 'end_leases_if_fenced',
+    text: `
+      WITH e AS MATERIALIZED (
+        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[],
+          $6::integer[], $7::text[], $8::text[], $9::bigint[], $10::integer[], $11::integer[],
+          $12::bigint[], $13::json[], $14::json[])
+          AS e(id, old_fence, old_executor, old_epoch, started_at, old_attempt, outcome, to_state,
+            new_fence, new_attempt, lost_leases, delay_ms, result, error)
+      ), ended AS (
+        UPDATE jobs j SET state = e.to_state, fence = e.new_fence, attempt = e.new_attempt,
+          lost_leases = e.lost_leases, executor_id = NULL, epoch = NULL, poll_id = NULL,
+          offered = false, leased_at = NULL, lease_expires_at = NULL,
+          scheduled = coalesce(e.delay_ms > 0, false),
+          run_at = coalesce(r.run_at, j.run_at),
+          claim_at = coalesce(r.run_at - j.priority * interval '10 minutes', j.claim_at),
+          finished_at = CASE WHEN e.to_state IN ('succeeded', 'failed', 'cancelled')
+            THEN clock_timestamp() END
+        FROM e CROSS JOIN LATERAL (
+          SELECT clock_timestamp() + e.delay_ms * interval '1 millisecond' AS run_at) r
+        WHERE j.id = e.id AND j.state = 'leased' AND j.fence = e.old_fence
+          AND j.executor_id = e.old_executor AND j.epoch = e.old_epoch
+        RETURNING j.id
+      )
+      INSERT INTO attempts (job_id, fence, attempt, executor_id, epoch, outcome, result, error,
+        started_at, ended_at)
+      SELECT id, old_fence, old_attempt, old_executor, old_epoch, outcome, result, error, started_at,
+        clock_timestamp()
+      FROM e JOIN ended USING (id)`,
+    values: columns(rows, [
+      'id',
+      'old_fence',
+      'old_executor',
+      'old_epoch',
+      'started_at',
+      'old_attempt',
+      'outcome',
+      'to_state',
+      'new_fence',
+      'new_attempt',
+      'lost_leases',
+      'delay_ms',
+      'result',
+      'error',
+    ]),
+  })
+  // The rows were locked in this transaction, so a miss is a fault of ours: nothing may commit.
+  if (rowCount !== ends.length) throw new Error(`${rowCount} of ${ends.length} leases ended`)
+}
+
+/** A lease as its holder names it. */
+export interface HeldLease {
+  job_id: string
+  fence: number
+  executor_id: string
+  epoch: number
+}
+
+/** Renews the leases that are still held as listed, which also shows that offers arrived. */
+export async function extendLeasesIfHeld(
+  tx: Queryable,
+  listed: HeldLease[],
+  leaseTtlMs: number,
+): Promise<HeldLease[]> {
+  const { rows } = await tx.query<HeldLease>({
+    name: 'extend_leases_if_held',
+    text: `
+      WITH held AS MATERIALIZED (
+        SELECT j.id FROM jobs j
+        JOIN unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[])
+          AS l(job_id, fence, executor_id, epoch)
+          ON j.id = l.job_id AND j.fence = l.fence AND j.executor_id = l.executor_id
+            AND j.epoch = l.epoch
+        WHERE j.state = 'leased' ORDER BY j.id FOR NO KEY UPDATE OF j
+      )
+      UPDATE jobs j SET offered = false,
+        lease_expires_at = clock_timestamp() + $5 * interval '1 millisecond'
+      FROM held WHERE j.id = held.id AND j.state = 'leased'
+      RETURNING j.id AS job_id, j.fence, j.executor_id, j.epoch`,
+    values: [...columns(listed, ['job_id', 'fence', 'executor_id', 'epoch']), leaseTtlMs],
+  })
+  return rows
+}
+
+/** Locks offers that were never shown, for giving back. One that was shown meanwhile is left out. */
+export async function lockOffersIfUnshown(
+  tx: Queryable,
+  offers: { job_id: string; fence: number }[],
+): Promise<LockedJob[]> {
+  const { rows } = await tx.query<LockedJob>({
+    name: 'lock_offers_if_unshown',
+    text: `SELECT ${lockedColumns} FROM jobs j
+      JOIN unnest($1::uuid[], $2::bigint[]) AS o(job_id, fence)
+        ON j.id = o.job_id AND j.fence = o.fence
+      WHERE j.state = 'leased' AND j.offered ORDER BY j.id FOR NO KEY UPDATE OF j`,
+    values: columns(offers, ['job_id', 'fence']),
+  })
+  return rows
+}
+
+/** Keeps what executors tell of their progress, if it is news and theirs. */
+export async function recordProgressIfHeld(
+  tx: Queryable,
+  told: (HeldLease & { progress: string })[],
+): Promise<void> {
+  await tx.query({
+    name: 'record_progress_if_held',
+    text: `
+      INSERT INTO progress (job_id, fence, progress, updated_at)
+      SELECT t.job_id, t.fence, t.progress, clock_timestamp()
+      FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::json[])
+        AS t(job_id, fence, executor_id, epoch, progress)
+      JOIN jobs j ON j.id = t.job_id AND j.fence = t.fence AND j.executor_id = t.executor_id
+        AND j.epoch = t.epoch AND j.state = 'leased'
+      ORDER BY t.job_id
+      ON CONFLICT (job_id) DO UPDATE
+        SET fence = EXCLUDED.fence, progress = EXCLUDED.progress, updated_at = EXCLUDED.updated_at
+        WHERE progress.fence <= EXCLUDED.fence
+          AND progress.progress::text IS DISTINCT FROM EXCLUDED.progress::text`,
+    values: columns(told, ['job_id', 'fence', 'executor_id', 'epoch', 'progress']),
+  })
+}
+
+export interface JobStanding {
+  id: string
+  state: LockedJob['state']
+  fence: number
+  executor_id: string | null
+  epoch: number | null
+}
+
+/** How jobs stand that an executor believed to hold. */
+export async function findStandings(tx: Queryable, ids: string[]): Promise<JobStanding[]> {
+  const { rows } = await tx.query<JobStanding>({
+    name: 'find_standings',
+    text: 'SELECT id, state, fence, executor_id, epoch FROM jobs WHERE id = ANY ($1::uuid[])',
+    values: [ids],
+  })
+  return rows
+}
+
+export interface EndedLease {
+  job_id: string
+  fence: number
+  executor_id: string
+  epoch: number
+  outcome: LeaseEnd['outcome']
+}
+
+/** How leases ended, for reports that may have been sent before. */
+export async function findEndedLeases(
+  tx: Queryable,
+  leases: { job_id: string; fence: number }[],
+): Promise<EndedLease[]> {
+  const { rows } = await tx.query<EndedLease>({
+    name: 'find_ended_leases',
+    text: `SELECT a.job_id, a.fence, a.executor_id, a.epoch, a.outcome
+      FROM attempts a JOIN unnest($1::uuid[], $2::bigint[]) AS l(job_id, fence)
+        ON a.job_id = l.job_id AND a.fence = l.fence`,
+    values: columns(leases, ['job_id', 'fence']),
+  })
+  return rows
+}
+
+export interface LateReportRow extends HeldLease {
+  outcome: string
+  reason: string
+  result: string | null
+  error: string | null
+}
+
+/** Keeps reports that came too late, once each. */
+export async function recordLateReports(tx: Queryable, late: LateReportRow[]): Promise<void> {
+  await tx.query({
+    name: 'record_late_reports',
+    text: `
+      INSERT INTO late_reports
+        (job_id, executor_id, epoch, fence, outcome, reason, result, error)
+      SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[],
+        $6::text[], $7::json[], $8::json[])
+      ON CONFLICT DO NOTHING`,
+    values: columns(late, [
+      'job_id',
+      'executor_id',
+      'epoch',
+      'fence',
+      'outcome',
+      'reason',
+      'result',
+      'error',
+    ]),
+  })
+}

@@ -1,0 +1,108 @@
+import type { ClientConfig } from 'pg'
+import pg from 'pg'
+
+/** What every session of ours has in common: how values are read, and the settings that bound it. */
+
+const { builtins } = pg.types
+
+function toSafeNumber(text: string): number {
+  const number = Number(text)
+  if (!Number.isSafeInteger(number)) throw new RangeError(`bigint ${text} is beyond a JSON number`)
+  return number
+}
+
+const parsers: Record<number, (text: string) => unknown> = {
+  [builtins.INT8]: toSafeNumber,
+  [builtins.TIMESTAMPTZ]: (text) => new Date(text).toISOString(),
+}
+
+/** Terms, fences and epochs are JSON numbers, and instants ISO strings, from the driver on. */
+const types = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    parsers[oid] ?? pg.types.getTypeParser(oid, format),
+} as pg.CustomTypesConfig
+
+/** Options of a connection. Timeouts on this side are longer than their peers on the server's. */
+export function connectionOptions(url: string, name: string): ClientConfig {
+  return {
+    connectionString: url,
+    application_name: `understudy ${name}`.slice(0, 63),
+    connectionTimeoutMillis: 2_000,
+    query_timeout: 6_000,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 1_000,
+    types,
+  }
+}
+
+export type SessionSettings = Record<string, string>
+
+/** A peer that vanished without a word is noticed within seconds, where the server allows it. */
+const liveness: SessionSettings = {
+  client_connection_check_interval: '500ms',
+  tcp_keepalives_idle: '2',
+  tcp_keepalives_interval: '1',
+  tcp_keepalives_count: '3',
+  tcp_user_timeout: '3000',
+}
+
+/** Sessions of the pool: nothing runs, waits or idles in a transaction for long. */
+export const poolSettings: SessionSettings = {
+  ...liveness,
+  idle_in_transaction_session_timeout: '3s',
+  statement_timeout: '5s',
+  lock_timeout: '2s',
+  idle_session_timeout: '0',
+  synchronous_commit: 'on',
+  default_transaction_isolation: 'read committed',
+}
+
+/** The lock session: Postgres itself drops a frozen, stalled or half-open leader or waiter. */
+export function lockSettings(idleSessionTimeoutMs: number): SessionSettings {
+  return {
+    ...liveness,
+    idle_session_timeout: `${idleSessionTimeoutMs}ms`,
+    idle_in_transaction_session_timeout: '3s',
+    statement_timeout: '3s',
+    synchronous_commit: 'on',
+    default_transaction_isolation: 'read committed',
+  }
+}
+
+/** The listening session: asked every second, so silence for ten means a frozen replica. */
+export const listenSettings: SessionSettings = {
+  ...liveness,
+  idle_session_timeout: '10s',
+  statement_timeout: '3s',
+}
+
+/** SET after connect, never as start-up parameters, which poolers refuse. Returns the names of settings
+ *  that this server does not take: then only a margin is lost, and that is to be said. */
+export async function applySettings(
+  client: pg.ClientBase,
+  settings: SessionSettings,
+): Promise<string[]> {
+  try {
+    await set(client, settings)
+    return []
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError)) throw error
+  }
+  const refused: string[] = []
+  for (const [name, value] of Object.entries(settings)) {
+    try {
+      await set(client, { [name]: value })
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError)) throw error
+      refused.push(name)
+    }
+  }
+  return refused
+}
+
+async function set(client: pg.ClientBase, settings: SessionSettings): Promise<void> {
+  await client.query(
+    'SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)',
+    [Object.keys(settings), Object.values(settings)],
+  )
+}

@@ -1,0 +1,21 @@
+import type { ClassCatalog } from '../services/class-catalog.ts'
+import type { Polls } from '../services/polls.ts'
+import { probeClaimable } from '../sql/claims.ts'
+import type { Queryable } from '../sql/pool.ts'
+import type { Sweep } from './scheduler.ts'
+
+/** The safety net under all hints: while anybody waits, looks once a second for work that nobody told
+ *  this replica of. */
+export function scanClaimable(db: Queryable, catalog: ClassCatalog, polls: Polls): Sweep {
+  return {
+    name: 'scan_claimable',
+    intervalMs: 1_000,
+    runOnce: async () => {
+      if (!polls.isWaitedFor) return { counts: {} }
+      const { classes, claimable } = await probeClaimable(db, polls.waitedClasses())
+      if (classes !== catalog.size) await catalog.load()
+      polls.markReady(claimable)
+      return { counts: {} }
+    },
+  }
+}
