@@ -175,7 +175,11 @@ function sayOnce(log: Log) {
   }
 }
 
-function serve(config: Config, log: Log, { db, gate, watch, wiring, identity, sweepStates }: Parts) {
+function serve(
+  config: Config,
+  log: Log,
+  { db, gate, watch, wiring, identity, sweepStates }: Parts,
+) {
   const cluster = new Cluster({
     db,
     gate,
@@ -252,16 +256,12 @@ function duties(config: Config, log: Log, parts: Parts): Duties {
   return {
     recover: (term, lost) => recover(term, lost, { phases, doors, clock, log }),
     sweep: async (term, lost) => {
+      log.info({ term: term.number }, 'active: the gate is open')
       lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })
       // Every executor gets one full TTL from the opening of the gate (invariant 7).
-      await doors.asLeader(term, (tx) =>
-        raiseDeadlineFloor(tx, term.number, timings.leaseTtlMs),
-      )
+      await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, timings.leaseTtlMs))
       const onState = (state: LoopState) => sweepStates.set(state.name, state)
-      await Promise.all([
-        stalls.run(lost),
-        runSweeps(term, lost, { sweeps, clock, log, onState }),
-      ])
+      await Promise.all([stalls.run(lost), runSweeps(term, lost, { sweeps, clock, log, onState })])
     },
   }
 }

@@ -26,7 +26,10 @@ const milliseconds = (fallback: number, max = 3_600_000) =>
 
 const postgresUrl = z
   .string()
-  .refine((value) => /^postgres(ql)?:\/\//.test(value), 'must be a postgres:// or postgresql:// URL')
+  .refine(
+    (value) => /^postgres(ql)?:\/\//.test(value),
+    'must be a postgres:// or postgresql:// URL',
+  )
 
 const httpUrl = z
   .string()

@@ -35,7 +35,11 @@ export class AppError extends Error {
   readonly code: ErrorCode
   readonly faults: Fault[]
 
-  constructor(code: ErrorCode, message: string, options: { faults?: Fault[]; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { faults?: Fault[]; cause?: unknown } = {},
+  ) {
     super(message, { cause: options.cause })
     this.name = 'AppError'
     this.code = code

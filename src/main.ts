@@ -9,7 +9,8 @@ const stopMs = 10_000
 export async function runReplica(): Promise<never> {
   const config = readConfig()
   const log = createLog(config.logLevel, { name: config.name })
-  if (!config.adminToken) log.warn('UNDERSTUDY_ADMIN_TOKEN is not set: only tokens in the database are good')
+  if (!config.adminToken)
+    log.warn('UNDERSTUDY_ADMIN_TOKEN is not set: only tokens in the database are good')
   const app = await createApp(config, log)
   const stopped = Promise.withResolvers<number>()
   let signals = 0

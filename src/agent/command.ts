@@ -104,7 +104,10 @@ function failure(
   value: unknown,
   tail: string,
 ): JobFailure {
-  const told = value as { code?: unknown; message?: unknown; retryable?: unknown } | null | undefined
+  const told = value as
+    | { code?: unknown; message?: unknown; retryable?: unknown }
+    | null
+    | undefined
   if (typeof told?.code === 'string') {
     const options = typeof told.retryable === 'boolean' ? { retryable: told.retryable } : {}
     return new JobFailure(told.code.slice(0, 128), String(told.message ?? ''), options)

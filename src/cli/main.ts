@@ -41,7 +41,8 @@ async function main(): Promise<number> {
     await createProgram().parseAsync()
     return Number(process.exitCode ?? exitCodes.ok)
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+    if (error instanceof CommanderError)
+      return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
     return report(error, process.argv.includes('--json'))
   }
 }

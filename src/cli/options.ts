@@ -18,7 +18,10 @@ export function withClientOptions(command: Command): Command {
 }
 
 /** Runs `fn` with a client, and closes it. */
-export async function useClient<T>(flags: ClientFlags, fn: (client: Client) => Promise<T>): Promise<T> {
+export async function useClient<T>(
+  flags: ClientFlags,
+  fn: (client: Client) => Promise<T>,
+): Promise<T> {
   const client = new Client(findConnection(flags))
   try {
     return await fn(client)

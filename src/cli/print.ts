@@ -12,7 +12,9 @@ export function printLines(lines: string[]): void {
 export function table(header: string[], rows: (string | number | null)[][]): string[] {
   if (rows.length === 0) return ['  none']
   const cells = [header, ...rows.map((row) => row.map((cell) => String(cell ?? '-')))]
-  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
+  const widths = header.map((_, column) =>
+    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
+  )
   return cells.map((row) =>
     `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd(),
   )

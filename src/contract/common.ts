@@ -35,7 +35,10 @@ export const Labels = z
   .record(
     z
       .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'label names are 1 to 63 letters, digits, . _ / -'),
+      .regex(
+        /^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/,
+        'label names are 1 to 63 letters, digits, . _ / -',
+      ),
     Text(256),
   )
   .refine((labels) => Object.keys(labels).length <= 32, 'at most 32 labels')
@@ -54,11 +57,7 @@ export const limits = {
 } as const
 
 export const PageQuery = {
-  cursor: z
-    .string()
-    .max(64)
-    .optional()
-    .meta({ description: '`next_cursor` of the page before.' }),
+  cursor: z.string().max(64).optional().meta({ description: '`next_cursor` of the page before.' }),
   limit: z.coerce.number().int().min(1).max(500).default(50),
 }
 

@@ -119,12 +119,7 @@ export type Report = z.infer<typeof Report>
 export type ReportItem = Report['reports'][number]
 export type ReportInput = z.input<typeof Report>
 
-export const RejectReason = z.enum([
-  'not_found',
-  'stale_epoch',
-  'already_final',
-  'stale_fence',
-])
+export const RejectReason = z.enum(['not_found', 'stale_epoch', 'already_final', 'stale_fence'])
 export type RejectReason = z.infer<typeof RejectReason>
 
 export const ReportAnswer = z

@@ -156,9 +156,7 @@ export const JobListQuery = z.strictObject({
   queue: Name.optional(),
   state: JobState.optional(),
   kind: Name.optional(),
-  label: OneOrMore(
-    z.string().regex(/^[^=]{1,63}=[^\0]{0,256}$/, 'must be name=value'),
-  ).optional(),
+  label: OneOrMore(z.string().regex(/^[^=]{1,63}=[^\0]{0,256}$/, 'must be name=value')).optional(),
   ...PageQuery,
 })
 export const JobList = z.object({

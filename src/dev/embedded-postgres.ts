@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { findFreePort } from './ports.ts'
 import { type Binaries, findBinaries } from './postgres-binaries.ts'
 import { giveTo, runAs, type SystemUser } from './system-user.ts'
 
@@ -29,6 +29,8 @@ export interface EmbeddedPostgres {
   adminUrl: string
   pid: number
   port: number
+  /** Where data, password and log are. */
+  folder: string
   /** A fast shutdown: sessions are ended, and everything is on disk. */
   stop(): Promise<void>
 }
@@ -52,6 +54,7 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
     adminUrl,
     pid: child.pid ?? 0,
     port,
+    folder,
     stop: () => stop(child),
   }
 }
@@ -104,25 +107,26 @@ async function launch(
   port: number,
   settings: Record<string, string>,
 ): Promise<ChildProcess> {
-  const flags = Object.entries({ listen_addresses: '127.0.0.1', unix_socket_directories: '', ...settings })
+  const flags = Object.entries({
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    ...settings,
+  })
   const log = await open(join(folder, 'postgres.log'), 'a')
   const child = spawn(
     binaries.postgres,
-    ['-D', join(folder, 'data'), '-p', String(port), ...flags.flatMap(([k, v]) => ['-c', `${k}=${v}`])],
+    [
+      '-D',
+      join(folder, 'data'),
+      '-p',
+      String(port),
+      ...flags.flatMap(([k, v]) => ['-c', `${k}=${v}`]),
+    ],
     // A group of its own: Ctrl-C reaches it through us, after those who still need it.
     { detached: true, stdio: ['ignore', log.fd, log.fd], cwd: dirname(folder), ...user?.ids },
   )
   child.once('exit', () => void log.close())
   return child
-}
-
-export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve, reject) => server.once('listening', resolve).once('error', reject))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no free port was found')
-  return address.port
 }
 
 async function untilReady(url: string, child: ChildProcess, logFile: string) {

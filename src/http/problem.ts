@@ -2,8 +2,8 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply } from 'fastify'
 import type { z } from 'zod'
 import type { Problem } from '../contract/common.ts'
-import { sqlState } from '../sql/failure.ts'
 import { AppError, type ErrorCode, errorTable, type Fault } from '../errors.ts'
+import { sqlState } from '../sql/failure.ts'
 
 /** What a 503 adds, so that a client knows where to go and when. */
 export interface Whereabouts {

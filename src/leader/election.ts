@@ -71,6 +71,7 @@ async function standOnce(o: ElectionOptions, stopping: AbortSignal): Promise<num
       if (stopping.aborted || !o.mayStand()) return 0
     }
     if (stopping.aborted) return 0
+    o.log.info('lock granted')
     o.onEvent?.({ type: 'granted' })
     const term = await promote(o, session)
     await lead(o, session, term, stopping)

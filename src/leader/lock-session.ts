@@ -30,7 +30,10 @@ export class LockSession {
 
   static async open(options: LockSessionOptions): Promise<LockSession> {
     const { url, name, lockId, settings, log } = options
-    const client = new pg.Client({ ...connectionOptions(url, `${name} lock`), query_timeout: 4_000 })
+    const client = new pg.Client({
+      ...connectionOptions(url, `${name} lock`),
+      query_timeout: 4_000,
+    })
     const session = new LockSession(client, lockId)
     client.on('error', (error) => {
       log.debug({ err: error }, 'the lock session ended')

@@ -1,7 +1,7 @@
 import { endByLoss } from '../domain/lease.ts'
+import type { LeaseEnds } from '../services/lease-ends.ts'
 import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced, lockLeasesExpiredWhileServed } from '../sql/leases.ts'
-import type { LeaseEnds } from '../services/lease-ends.ts'
 import type { Phase } from './recover.ts'
 
 const batch = 500

@@ -27,7 +27,12 @@ type Outcome =
   | { type: 'unsent' | 'broken'; error: Error }
 
 const backoff = { baseMs: 200, factor: 2, capMs: 5_000 }
-const unsentCodes = new Set(['ECONNREFUSED', 'UND_ERR_CONNECT_TIMEOUT', 'ENOTFOUND', 'EHOSTUNREACH'])
+const unsentCodes = new Set([
+  'ECONNREFUSED',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'ENOTFOUND',
+  'EHOSTUNREACH',
+])
 
 /**
  * HTTP to whichever replica serves. On a connection error or a 503 it goes on to the next URL, the
@@ -110,7 +115,9 @@ export class Transport {
         retryAfterMs: problem?.retry_after_ms ?? seconds(headers['retry-after']),
       }
     } catch (cause) {
-      const error = timeout.aborted ? new Error(`no answer within ${call.timeoutMs} ms`) : toError(cause)
+      const error = timeout.aborted
+        ? new Error(`no answer within ${call.timeoutMs} ms`)
+        : toError(cause)
       const { code } = error as { code?: string }
       return { type: code !== undefined && unsentCodes.has(code) ? 'unsent' : 'broken', error }
     }
@@ -126,7 +133,7 @@ function unavailable(url: string, outcome: Exclude<Outcome, { type: 'answer' }>)
   const why =
     outcome.type === 'refused'
       ? (outcome.problem?.detail ?? 'answered 503')
-      : (outcome.error.message || ((outcome.error as { code?: string }).code ?? 'failed'))
+      : outcome.error.message || ((outcome.error as { code?: string }).code ?? 'failed')
   return new UnavailableError(`no replica served the request; the last, ${url}: ${why}`)
 }
 

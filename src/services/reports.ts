@@ -104,7 +104,11 @@ class Judge {
       })
     const ended = past.length > 0 ? await findEndedLeases(tx, past) : []
     const epochs = await findEpochs(tx, [...new Set(reports.map(({ executorId }) => executorId))])
-    return new Judge(jobs, epochs, new Map(ended.map((row) => [leaseKey(row.job_id, row.fence), row])))
+    return new Judge(
+      jobs,
+      epochs,
+      new Map(ended.map((row) => [leaseKey(row.job_id, row.fence), row])),
+    )
   }
 
   judge({ executorId, epoch }: Reported, item: ReportItem): ReportResult {

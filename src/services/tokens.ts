@@ -50,7 +50,12 @@ export class Tokens {
     if (id === undefined || secret === undefined) return undefined
     const token = await this.#o.cache.find(id)
     if (!token || !timingSafeEqual(sha256(secret), token.secret_hash)) return undefined
-    return { tokenId: id, role: token.role, executorPattern: token.executor_id, queues: token.queues }
+    return {
+      tokenId: id,
+      role: token.role,
+      executorPattern: token.executor_id,
+      queues: token.queues,
+    }
   }
 
   async create(wanted: TokenCreate): Promise<TokenCreated> {

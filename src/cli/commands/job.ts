@@ -1,7 +1,13 @@
 import { Command } from 'commander'
 import type { Job } from '../../contract/jobs.ts'
 import type { JobFilter } from '../../sdk/index.ts'
-import { type ClientFlags, repeated, useClient, wholeNumber, withClientOptions } from '../options.ts'
+import {
+  type ClientFlags,
+  repeated,
+  useClient,
+  wholeNumber,
+  withClientOptions,
+} from '../options.ts'
 import { ago, printJson, printLines, table } from '../print.ts'
 
 interface ListFlags extends ClientFlags {
@@ -108,7 +114,9 @@ export function printJob(job: Job): void {
     ['finished', job.finished_at],
   ]
   printLines(
-    facts.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(12)}${value}`),
+    facts
+      .filter(([, value]) => value !== null)
+      .map(([name, value]) => `${name.padEnd(12)}${value}`),
   )
 }
 

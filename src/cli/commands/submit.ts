@@ -1,7 +1,14 @@
 import { Command } from 'commander'
 import type { JobSubmitInput } from '../../contract/jobs.ts'
 import { exitCodes } from '../exit.ts'
-import { type ClientFlags, json, pair, useClient, wholeNumber, withClientOptions } from '../options.ts'
+import {
+  type ClientFlags,
+  json,
+  pair,
+  useClient,
+  wholeNumber,
+  withClientOptions,
+} from '../options.ts'
 import { printJson } from '../print.ts'
 import { printJob } from './job.ts'
 

@@ -21,7 +21,11 @@ export function tokenCommand(): Command {
           .requiredOption('--name <name>', 'for people')
           .requiredOption('--role <role>', 'executor, submit, read, operator or admin')
           .option('--executor-id <id>', 'role executor: an id, or a prefix that ends in *')
-          .option('--queue <queue>', 'roles executor and submit; repeatable; default: all', repeated)
+          .option(
+            '--queue <queue>',
+            'roles executor and submit; repeatable; default: all',
+            repeated,
+          )
           .option('--expires-at <instant>', 'ISO 8601; default: never'),
       ).action(createToken),
     )

@@ -76,10 +76,10 @@ function actRoutes(app: Scope, { executors, polls, heartbeats, reports }: Servic
         response: { 200: PollAnswer, ...problems(404, 409, 413, 415) },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       authorizeExecutor(request.principal, request.params.id)
       return {
-        assignments: await polls.poll(request.params.id, request.body, goneSignal(request)),
+        assignments: await polls.poll(request.params.id, request.body, goneSignal(reply)),
       }
     },
   )

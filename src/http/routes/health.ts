@@ -1,5 +1,5 @@
-import { Problem } from '../../contract/common.ts'
 import { Health } from '../../contract/cluster.ts'
+import { Problem } from '../../contract/common.ts'
 import { access } from '../auth.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'

@@ -102,11 +102,11 @@ function readRoutes(app: Scope, { jobs }: Services): void {
         response: { 200: JobAnswer, ...problems(404) },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { id } = request.params
       const { wait_ms = 0 } = request.query
       if (wait_ms === 0) return { job: await jobs.get(id) }
-      return { job: await jobs.getSettled(id, wait_ms, goneSignal(request)) }
+      return { job: await jobs.getSettled(id, wait_ms, goneSignal(reply)) }
     },
   )
   app.get(

@@ -1,0 +1,113 @@
+import { randomBytes } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Client } from '../sdk/index.ts'
+import { migrate } from '../sql/migrate.ts'
+import { type ExecutorProcess, type FleetEvent, startExecutorProcess } from './demo-fleet.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres.ts'
+import { findFreePort } from './ports.ts'
+import {
+  type LogLine,
+  type ReplicaProcess,
+  startReplicaProcess,
+  stopProcesses,
+} from './replica-process.ts'
+
+/** A line of some replica's log. */
+export interface ReplicaLine extends LogLine {
+  replica: string
+}
+
+const capacity = 8
+
+/** The processes of the demo: Postgres, two replicas, a fleet. */
+export class DemoCluster {
+  readonly lines: ReplicaLine[] = []
+  readonly replicas: ReplicaProcess[] = []
+  readonly executors = new Map<string, ExecutorProcess>()
+  readonly #folder: string
+  readonly #token = randomBytes(24).toString('hex')
+  readonly #onFleetEvent: (event: FleetEvent) => void
+  #postgres: EmbeddedPostgres | undefined
+  #client: Client | undefined
+
+  constructor(folder: string, onFleetEvent: (event: FleetEvent) => void) {
+    this.#folder = folder
+    this.#onFleetEvent = onFleetEvent
+  }
+
+  get client(): Client {
+    if (!this.#client) throw new Error('the cluster was not started')
+    return this.#client
+  }
+
+  get databaseUrl(): string {
+    if (!this.#postgres) throw new Error('the cluster was not started')
+    return this.#postgres.url
+  }
+
+  async start(executors: number): Promise<void> {
+    this.#postgres = await startEmbeddedPostgres({ folder: join(this.#folder, 'postgres') })
+    await migrate({ url: this.databaseUrl })
+    for (const name of ['a', 'b']) await this.#startReplica(name)
+    this.#client = new Client({ urls: this.#urls(), token: this.#token, patienceMs: 30_000 })
+    const ids = Array.from({ length: executors }, (_, index) => `executor-${index + 1}`)
+    for (const id of ids) this.startExecutor(id)
+    while ((await this.client.listExecutors()).executors.length < executors) await sleep(50)
+  }
+
+  /** The replica whose probe answers 200. */
+  async findActive(): Promise<ReplicaProcess> {
+    for (;;) {
+      for (const replica of this.replicas.filter(({ hasExited }) => !hasExited)) {
+        const probe = await fetch(`${replica.url}/health/active`).catch(() => undefined)
+        if (probe?.ok) return replica
+      }
+      await sleep(20)
+    }
+  }
+
+  /** An executor of a new process; one that had this id before is cut off by its epoch. */
+  startExecutor(id: string): ExecutorProcess {
+    const executor = startExecutorProcess(id, {
+      urls: this.#urls(),
+      token: this.#token,
+      capacity,
+      logFile: join(this.#folder, 'executors.log'),
+      onEvent: this.#onFleetEvent,
+    })
+    this.executors.set(id, executor)
+    return executor
+  }
+
+  async stop(): Promise<void> {
+    await this.#client?.close()
+    await stopProcesses([...this.executors.values()])
+    await stopProcesses(this.replicas)
+    await this.#postgres?.stop()
+  }
+
+  /** Logs and data; the data may lie elsewhere. */
+  async remove(): Promise<void> {
+    for (const folder of [this.#folder, this.#postgres?.folder]) {
+      if (folder !== undefined) await rm(folder, { recursive: true, force: true })
+    }
+  }
+
+  #urls(): string[] {
+    return this.replicas.map(({ url }) => url)
+  }
+
+  async #startReplica(name: string): Promise<void> {
+    const replica = startReplicaProcess({
+      name,
+      port: await findFreePort(),
+      databaseUrl: this.databaseUrl,
+      adminToken: this.#token,
+      logFile: join(this.#folder, `replica-${name}.log`),
+    })
+    replica.onLog((line) => this.lines.push({ ...line, replica: name }))
+    this.replicas.push(replica)
+  }
+}

@@ -1,0 +1,172 @@
+import { mkdir } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Presets, SingleBar } from 'cli-progress'
+import { printJson, printLines } from '../cli/print.ts'
+import { DemoCluster } from './demo-cluster.ts'
+import { listFiles } from './demo-files.ts'
+import { type FleetEvent, gapAround } from './demo-fleet.ts'
+import { type Outcome, outcomeLines, verify } from './demo-outcome.ts'
+import { type Fault, tellStory } from './demo-story.ts'
+
+export interface DemoOptions {
+  dir: string
+  executors: number
+  json?: boolean
+}
+
+const mostFiles = 5_000
+const jobsPerCall = 500
+const faultAtShare = 0.45
+/** A supervisor would start a killed executor again about so soon. */
+const restartMs = 500
+const patienceMs = 120_000
+
+/** One job per file, two replicas, a fleet; midway the active replica and one executor are killed -9.
+ *  Returns 0 only if nothing was wrong, lost or accepted twice, and a promotion really happened. */
+export async function runDemo(options: DemoOptions): Promise<number> {
+  const files = await listFiles(options.dir, mostFiles)
+  const folder = resolve('.understudy', `demo-${process.pid}`)
+  await mkdir(folder, { recursive: true })
+  const demo = new Demo(folder, files)
+  const onSignal = () => demo.abort()
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  let outcome: Outcome | undefined
+  try {
+    outcome = await demo.play(options.executors)
+  } finally {
+    await demo.stop()
+    if (outcome?.isGood) await demo.remove()
+    else process.stderr.write(`logs and data are kept in ${folder}\n`)
+  }
+  if (options.json) printJson(outcome)
+  else printLines(outcomeLines(outcome))
+  return outcome.isGood ? 0 : 1
+}
+
+class Demo {
+  readonly #files: string[]
+  readonly #cluster: DemoCluster
+  readonly #aborted = new AbortController()
+  /** How often each job's success was accepted, as its executors were told. */
+  readonly #accepted = new Map<string, number>()
+  readonly #bar = new SingleBar(
+    { format: '  {bar} {value}/{total} jobs  {note}', hideCursor: true, noTTYOutput: true },
+    Presets.shades_classic,
+  )
+
+  constructor(folder: string, files: string[]) {
+    this.#files = files
+    this.#cluster = new DemoCluster(folder, (event) => this.#note(event))
+  }
+
+  abort(): void {
+    this.#aborted.abort()
+  }
+
+  stop(): Promise<void> {
+    return this.#cluster.stop()
+  }
+
+  remove(): Promise<void> {
+    return this.#cluster.remove()
+  }
+
+  async play(executors: number): Promise<Outcome> {
+    say(`starting Postgres, two replicas and ${executors} executors`)
+    await this.#cluster.start(executors)
+    say(`hashing ${this.#files.length} files`)
+    this.#bar.start(this.#files.length, 0, { note: '' })
+    const startedAt = performance.now()
+    const submitting = this.#submit()
+    const fault = await this.#breakMidway()
+    const submitted = await submitting
+    await this.#untilDone((done) => done >= submitted.size)
+    const seconds = (performance.now() - startedAt) / 1_000
+    this.#bar.stop()
+    const counted = await verify(this.#cluster.databaseUrl, submitted)
+    return this.#judge(fault, submitted, counted, seconds)
+  }
+
+  async #submit(): Promise<Map<string, string>> {
+    const submitted = new Map<string, string>()
+    for (let at = 0; at < this.#files.length; at += jobsPerCall) {
+      const files = this.#files.slice(at, at + jobsPerCall)
+      const jobs = files.map((file) => ({ kind: 'sha256', payload: { file } }))
+      const { results } = await this.#cluster.client.submitBatch(jobs)
+      for (const [index, { id }] of results.entries()) submitted.set(id, files[index] as string)
+    }
+    return submitted
+  }
+
+  /** Kills the active replica and an executor at once; a new process of the same executor follows. */
+  async #breakMidway(): Promise<Fault> {
+    const { executors } = this.#cluster
+    await this.#untilDone((done) => done >= this.#files.length * faultAtShare)
+    const active = await this.#cluster.findActive()
+    const executor = [...executors.values()][0]
+    if (!executor) throw new Error('there is no executor to kill')
+    const fault = { at: Date.now(), replica: active.name, executor: executor.id }
+    active.kill('SIGKILL')
+    executor.kill('SIGKILL')
+    this.#bar.update({ note: `killed ${fault.replica} and ${fault.executor}` })
+    await sleep(restartMs)
+    this.#cluster.startExecutor(executor.id)
+    return fault
+  }
+
+  async #untilDone(isEnough: (done: number) => boolean): Promise<void> {
+    const until = performance.now() + patienceMs
+    while (!isEnough(this.#accepted.size)) {
+      this.#aborted.signal.throwIfAborted()
+      if (performance.now() > until) {
+        this.#bar.stop()
+        throw new Error(
+          `${this.#accepted.size} of ${this.#files.length} jobs done; gave up waiting`,
+        )
+      }
+      await sleep(10)
+    }
+  }
+
+  #note(event: FleetEvent): void {
+    if (event.type !== 'reported' || event.status === 'rejected') return
+    const times = this.#accepted.get(event.jobId) ?? 0
+    this.#accepted.set(event.jobId, times + (event.status === 'accepted' ? 1 : 0))
+    this.#bar.update(this.#accepted.size)
+  }
+
+  #judge(
+    fault: Fault,
+    submitted: Map<string, string>,
+    counted: Awaited<ReturnType<typeof verify>>,
+    seconds: number,
+  ): Outcome {
+    const told = [...this.#accepted].filter(([, times]) => times > 1).map(([id]) => id)
+    const acceptedTwice = new Set([...counted.acceptedTwice, ...told]).size
+    const survivors = [...this.#cluster.executors.values()].filter(
+      ({ id }) => id !== fault.executor,
+    )
+    const gaps = survivors
+      .map(({ events }) => gapAround(events, fault.at))
+      .filter((gap) => gap !== undefined)
+      .sort((a, b) => a - b)
+    const { wrong, lost, leasesReclaimed, promotions } = counted
+    return {
+      isGood: wrong === 0 && lost === 0 && acceptedTwice === 0 && promotions >= 1,
+      jobs: submitted.size,
+      wrong,
+      lost,
+      accepted_twice: acceptedTwice,
+      leases_reclaimed: leasesReclaimed,
+      promotions,
+      gap_ms: { median: gaps[Math.floor(gaps.length / 2)] ?? null, max: gaps.at(-1) ?? null },
+      jobs_per_second: Math.round(submitted.size / seconds),
+      story: tellStory(fault, this.#cluster.lines, survivors),
+    }
+  }
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}

@@ -1,0 +1,92 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createWriteStream } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { inheritedEnv } from '../config.ts'
+
+export const cliPath = fileURLToPath(new URL('../cli/main.ts', import.meta.url))
+
+export interface ReplicaOptions {
+  name: string
+  port: number
+  databaseUrl: string
+  adminToken: string
+  logFile: string
+}
+
+/** A line of a replica's log. */
+export interface LogLine {
+  time: string
+  msg: string
+  term?: number
+}
+
+export interface ReplicaProcess {
+  readonly name: string
+  readonly url: string
+  readonly pid: number
+  /** Resolves when the process has ended, however. */
+  readonly exited: Promise<void>
+  readonly hasExited: boolean
+  /** Called for each line of its log. */
+  onLog(listener: (line: LogLine) => void): void
+  kill(signal: NodeJS.Signals): void
+}
+
+/** One replica, as a process of its own: `understudy serve`. */
+export function startReplicaProcess(options: ReplicaOptions): ReplicaProcess {
+  const { name, port } = options
+  const child = spawn(process.execPath, [cliPath, 'serve'], {
+    // A group of its own: Ctrl-C reaches it through us, in the right order.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...inheritedEnv(),
+      DATABASE_URL: options.databaseUrl,
+      UNDERSTUDY_LEADER_DATABASE_URL: '',
+      UNDERSTUDY_NAME: name,
+      UNDERSTUDY_HOST: '127.0.0.1',
+      UNDERSTUDY_PORT: String(port),
+      UNDERSTUDY_ADVERTISED_URL: '',
+      UNDERSTUDY_ROLE: '',
+      UNDERSTUDY_ADMIN_TOKEN: options.adminToken,
+    },
+  })
+  const listeners: ((line: LogLine) => void)[] = []
+  const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  teeLog(child, options.logFile, (line) => {
+    for (const listener of listeners) listener(line)
+  })
+  return {
+    name,
+    url: `http://127.0.0.1:${port}`,
+    pid: child.pid ?? 0,
+    exited,
+    get hasExited() {
+      return child.exitCode !== null || child.signalCode !== null
+    },
+    onLog: (listener) => listeners.push(listener),
+    kill: (signal) => child.kill(signal),
+  }
+}
+
+function teeLog(child: ChildProcess, file: string, onLine: (line: LogLine) => void): void {
+  const log = createWriteStream(file, { flags: 'a' })
+  child.stderr?.pipe(log, { end: false })
+  if (!child.stdout) return
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    log.write(`${text}\n`)
+    if (text.startsWith('{')) onLine(JSON.parse(text) as LogLine)
+  })
+  child.once('close', () => log.end())
+}
+
+/** Ends processes politely, and after a while without asking. */
+export async function stopProcesses(processes: Pick<ReplicaProcess, 'kill' | 'exited'>[]) {
+  for (const each of processes) each.kill('SIGTERM')
+  const hung = setTimeout(() => {
+    for (const each of processes) each.kill('SIGKILL')
+  }, 12_000)
+  await Promise.all(processes.map(({ exited }) => exited))
+  clearTimeout(hung)
+}

@@ -1,0 +1,59 @@
+import { randomBytes } from 'node:crypto'
+import { readFile, rm } from 'node:fs/promises'
+import pg from 'pg'
+import type { TestProject } from 'vitest/node'
+import { migrate } from '../../src/sql/migrate.ts'
+import { startServer } from './server.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    adminUrl: string
+    template: string
+  }
+}
+
+/** One Postgres a run, and in it a template that every test file clones. */
+export default async function setup(project: TestProject) {
+  const server = await startServer()
+  const template = `understudy_template_${randomBytes(4).toString('hex')}`
+  await makeTemplate(server.adminUrl, template)
+  project.provide('adminUrl', server.adminUrl)
+  project.provide('template', template)
+  return async () => {
+    const kept = await dropTemplate(server.adminUrl, template)
+    await server.stop()
+    if (kept.length > 0) {
+      process.stderr.write(`databases of failed tests were kept: ${kept.join(', ')}\n`)
+      process.stderr.write(`${server.howToReach}\n`)
+    } else if (server.folder) {
+      await rm(server.folder, { recursive: true, force: true })
+    }
+  }
+}
+
+async function makeTemplate(adminUrl: string, name: string) {
+  const admin = new pg.Client({ connectionString: adminUrl })
+  await admin.connect()
+  await admin.query(`CREATE DATABASE ${name}`)
+  await admin.end()
+  const url = Object.assign(new URL(adminUrl), { pathname: `/${name}` }).href
+  await migrate({ url })
+  const owner = new pg.Client({ connectionString: url })
+  await owner.connect()
+  await owner.query(await readFile(new URL('guard.sql', import.meta.url), 'utf8'))
+  await owner.end()
+}
+
+/** Returns the databases that failed tests left. */
+async function dropTemplate(adminUrl: string, template: string): Promise<string[]> {
+  const admin = new pg.Client({ connectionString: adminUrl })
+  await admin.connect()
+  await admin.query(`DROP DATABASE ${template}`)
+  const prefix = template.replace('template', 'test')
+  const { rows } = await admin.query<{ datname: string }>(
+    'SELECT datname FROM pg_database WHERE starts_with(datname, $1)',
+    [prefix],
+  )
+  await admin.end()
+  return rows.map(({ datname }) => datname)
+}

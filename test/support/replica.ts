@@ -1,0 +1,57 @@
+import { onTestFinished } from 'vitest'
+import { type App, createApp, type Seams } from '../../src/app.ts'
+import { loadConfig } from '../../src/config.ts'
+import type { ElectionEvent } from '../../src/leader/election.ts'
+import { createLog } from '../../src/log.ts'
+import { Api } from './api.ts'
+import type { TestDatabase } from './database.ts'
+import { Signals } from './signals.ts'
+
+export const adminToken = 'admin-token-of-the-tests'
+
+export interface TestReplica {
+  app: App
+  api: Api
+  events: Signals<ElectionEvent>
+}
+
+let started = 0
+
+/** A replica in this process, on a free port, stopped when the test ends. */
+export async function startReplica(
+  db: Pick<TestDatabase, 'url'>,
+  env: Record<string, string> = {},
+  seams: Seams = {},
+): Promise<TestReplica> {
+  started += 1
+  const config = loadConfig({
+    DATABASE_URL: db.url,
+    UNDERSTUDY_PORT: '0',
+    UNDERSTUDY_NAME: `replica-${started}`,
+    UNDERSTUDY_ADMIN_TOKEN: adminToken,
+    ...env,
+  })
+  const events = new Signals<ElectionEvent>()
+  const log = createLog(process.env.UNDERSTUDY_TEST_LOG ?? 'silent', { name: config.name })
+  const app = await createApp(config, log, {
+    ...seams,
+    onElection: (event) => {
+      events.fire(event)
+      seams.onElection?.(event)
+    },
+  })
+  const url = await app.start()
+  onTestFinished(() => app.stop())
+  return { app, api: new Api(url, adminToken), events }
+}
+
+/** A replica that leads and serves. */
+export async function startActive(
+  db: Pick<TestDatabase, 'url'>,
+  env: Record<string, string> = {},
+  seams: Seams = {},
+): Promise<TestReplica> {
+  const replica = await startReplica(db, env, seams)
+  await replica.api.untilActive()
+  return replica
+}

@@ -1,0 +1,60 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
+
+export interface TestServer {
+  /** Of a role that may create databases. */
+  adminUrl: string
+  howToReach: string
+  /** Where the data is, if it is ours to remove. */
+  folder?: string
+  stop(): Promise<void>
+}
+
+/** UNDERSTUDY_TEST_DATABASE_URL if it is set, else a container if a Docker engine answers, else the
+ *  embedded server. Never a skip. */
+export async function startServer(): Promise<TestServer> {
+  const given = process.env.UNDERSTUDY_TEST_DATABASE_URL
+  if (given) return { adminUrl: given, howToReach: given, stop: async () => undefined }
+  return (await dockerAnswers()) ? await startContainer() : await startEmbedded()
+}
+
+async function dockerAnswers(): Promise<boolean> {
+  try {
+    await promisify(execFile)('docker', ['info'], { timeout: 5_000 })
+    return true
+  } catch {
+    return false
+  }
+}
+
+const settings = { max_connections: '300', fsync: 'off', full_page_writes: 'off' }
+
+async function startContainer(): Promise<TestServer> {
+  const { PostgreSqlContainer } = await import('@testcontainers/postgresql')
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  const container = await new PostgreSqlContainer('postgres:18-alpine')
+    .withCommand(['postgres', ...flags])
+    .start()
+  return {
+    adminUrl: container.getConnectionUri(),
+    howToReach: 'they went with their container; set UNDERSTUDY_TEST_DATABASE_URL to keep them',
+    stop: async () => {
+      await container.stop()
+    },
+  }
+}
+
+async function startEmbedded(): Promise<TestServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'understudy-test-'))
+  const server = await startEmbeddedPostgres({ folder, settings })
+  return {
+    adminUrl: server.adminUrl,
+    howToReach: `their data is in ${server.folder}; it was stopped`,
+    folder: server.folder,
+    stop: server.stop,
+  }
+}
