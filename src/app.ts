@@ -33,6 +33,8 @@ import { wakeDue } from './sweep/wake-due-jobs.ts'
 /** What tests put in the place of the real thing, or listen to. */
 export interface Seams {
   clock?: Clock
+  /** How long a balancer gets to see that this replica is no longer ready. */
+  unreadyMs?: number
   onElection?(event: ElectionEvent): void
 }
 
@@ -40,8 +42,7 @@ export type App = Awaited<ReturnType<typeof createApp>>
 
 /** How long requests in flight may take once this replica hands over. */
 const inFlightMs = 150
-/** How long a balancer gets to see that this replica is no longer ready. */
-const unreadyMs = 1_000
+const defaultUnreadyMs = 1_000
 const jobLookMs = 500
 
 /** The composition root: every part is wired in this file, and the order of start and stop stands here
@@ -49,11 +50,13 @@ const jobLookMs = 500
 export async function createApp(config: Config, log: Log, seams: Seams = {}) {
   const parts = wireParts(config, log, await readMigrations(), seams.clock ?? systemClock)
   const { gate, watch, wiring, clock, pool } = parts
+  const { unreadyMs = defaultUnreadyMs } = seams
   const server = await serve(config, log, parts)
   const standing = new AbortController()
   const watching = new AbortController()
   let election: Promise<void> | undefined
   let watches: Promise<void>[] = []
+  let stopped: Promise<void> | undefined
 
   return {
     ...parts,
@@ -76,22 +79,28 @@ export async function createApp(config: Config, log: Log, seams: Seams = {}) {
       return parts.identity.advertisedUrl
     },
 
-    /** Hands over: no new work first, then the lock, then the rest. */
-    async stop(): Promise<void> {
-      const wasLeading = gate.leading !== undefined
-      gate.drain()
-      const unreadySince = clock.monotonic()
-      wiring.waitList.end('poll', refusal(gate))
-      wiring.waitList.end('job')
-      if (wasLeading) await clock.sleep(inFlightMs)
-      standing.abort()
-      await election
-      await clock.sleep(unreadyMs - (clock.monotonic() - unreadySince))
-      await server.close()
-      watching.abort()
-      await Promise.all(watches)
-      await pool.end()
+    /** Hands over; asked again, it waits for the same end. */
+    stop(): Promise<void> {
+      stopped ??= handOver()
+      return stopped
     },
+  }
+
+  /** No new work first, then the lock, then the rest. */
+  async function handOver(): Promise<void> {
+    const wasLeading = gate.leading !== undefined
+    gate.drain()
+    const unreadySince = clock.monotonic()
+    wiring.waitList.end('poll', refusal(gate))
+    wiring.waitList.end('job')
+    if (wasLeading) await clock.sleep(inFlightMs)
+    standing.abort()
+    await election
+    await clock.sleep(unreadyMs - (clock.monotonic() - unreadySince))
+    await server.close()
+    watching.abort()
+    await Promise.all(watches)
+    await pool.end()
   }
 }
 

@@ -67,10 +67,7 @@ async function standOnce(o: ElectionOptions, stopping: AbortSignal): Promise<num
   const session = await LockSession.open(o.lock)
   try {
     o.onEvent?.({ type: 'standing' })
-    while (!(await session.waitSlice(o.lockSliceMs))) {
-      if (stopping.aborted || !o.mayStand()) return 0
-    }
-    if (stopping.aborted) return 0
+    if (!(await waitForGrant(o, session, stopping))) return 0
     o.log.info('lock granted')
     o.onEvent?.({ type: 'granted' })
     const term = await promote(o, session)
@@ -78,6 +75,23 @@ async function standOnce(o: ElectionOptions, stopping: AbortSignal): Promise<num
     return term.endReason === 'recovery_failed' ? standBackMs : afterLossMs
   } finally {
     await session.close()
+  }
+}
+
+/** False: this replica no longer stands. A slice under way is cut short by ending its session. */
+async function waitForGrant(o: ElectionOptions, session: LockSession, stopping: AbortSignal) {
+  const cut = () => session.destroy()
+  stopping.addEventListener('abort', cut, { once: true })
+  try {
+    while (!stopping.aborted && o.mayStand()) {
+      if (await session.waitSlice(o.lockSliceMs)) return !stopping.aborted
+    }
+    return false
+  } catch (error) {
+    if (stopping.aborted) return false
+    throw error
+  } finally {
+    stopping.removeEventListener('abort', cut)
   }
 }
 

@@ -98,6 +98,8 @@ export class Watch {
       ended.abort()
     })
     client.on('end', () => ended.abort())
+    const cut = () => destroySocket(client)
+    signal.addEventListener('abort', cut, { once: true })
     try {
       await client.connect()
       this.#o.onRefusedSettings(await applySettings(client, settings))
@@ -115,7 +117,8 @@ export class Watch {
         await clock.sleep(lookMs, AbortSignal.any([over, nudged]))
       }
     } finally {
-      destroySocket(client)
+      signal.removeEventListener('abort', cut)
+      cut()
     }
   }
 

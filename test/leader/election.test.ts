@@ -1,18 +1,205 @@
-import { expect, test } from 'vitest'
+import { randomUUID } from 'node:crypto'
+import { expect, onTestFinished, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { type ElectionEvent, type ElectionOptions, runElection } from '../../src/leader/election.ts'
+import { Gate } from '../../src/leader/gate.ts'
+import type { Duties } from '../../src/leader/tenure.ts'
+import { createLog } from '../../src/log.ts'
+import { lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
+import { startPgProxy } from '../support/pg-proxy.ts'
 import { startActive, startReplica } from '../support/replica.ts'
+import { openSession } from '../support/sessions.ts'
+import { Signals } from '../support/signals.ts'
 
 const db = useDatabase()
 
-test('of two replicas exactly one is active, by /health/active and by the lock', async () => {
+const lockHolders = `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+
+test('of five replicas started at once exactly one is active, by probe and by the lock', async () => {
+  const replicas = await Promise.all([1, 2, 3, 4, 5].map(() => startReplica(db)))
+  await Promise.race(replicas.map(({ api }) => api.untilActive()))
+  await Promise.all(replicas.map(({ events }) => events.wait('standing')))
+  const probes = await Promise.all(replicas.map(({ api }) => api.get('/health/active')))
+  expect(probes.map(({ status }) => status).sort()).toEqual([200, 503, 503, 503, 503])
+  expect(await db.sql(lockHolders)).toHaveLength(1)
+})
+
+test('when its lock session ends the leader steps down and the standby leads the next term', async () => {
   const first = await startActive(db)
   const second = await startReplica(db)
   await second.events.wait('standing')
+  const { term } = await first.events.wait('promoted')
+  await db.terminate(`understudy ${first.app.identity.name} lock`)
+  await first.events.wait('lost')
+  const promoted = await second.events.wait('promoted')
+  expect(promoted.term.number).toBe(term.number + 1)
+  await second.api.untilActive()
+  expect((await first.api.get('/health/active')).status).toBe(503)
+  expect(term.endReason).toBe('session_ended')
+  const { body } = await second.api.get('/v1/leader')
+  expect(body).toMatchObject({ role: 'active', term: promoted.term.number })
+  expect(body.terms[1]).toMatchObject({ term: term.number, end_reason: 'session_ended' })
+})
+
+test('a replica that stops hands over: its term ends as hand_over, and the standby leads', async () => {
+  const first = await startActive(db)
+  const second = await startReplica(db)
+  await second.events.wait('standing')
+  await first.app.stop()
+  await second.api.untilActive()
+  const { body } = await second.api.get('/v1/leader')
+  expect(body.terms[1]).toMatchObject({ name: first.app.identity.name, end_reason: 'hand_over' })
+})
+
+test('cut off from Postgres without a word, a leader stops trusting itself before it is replaced', async () => {
+  const proxy = await startPgProxy(db.url)
+  const first = await startActive(db, { UNDERSTUDY_LEADER_DATABASE_URL: proxy.url })
+  const second = await startReplica(db)
+  await second.events.wait('standing')
+  proxy.freeze()
+  const { term } = await first.events.wait('lost')
+  expect(term.endReason).toBe('trust_expired')
+  expect(second.events.fired.map(({ type }) => type)).not.toContain('promoted')
+  await second.api.untilActive()
+  expect((await first.api.get('/health/active')).status).toBe(503)
+})
+
+test('Postgres itself drops a lock session whose replica is frozen', async () => {
+  const frozen = await openSession(db.url, 'frozen lock')
+  for (const [name, value] of Object.entries(lockSettings(300))) {
+    await frozen.query('SELECT set_config($1, $2, false)', [name, value])
+  }
+  await frozen.query('SELECT pg_advisory_lock(504946615666)')
+  const ended = Promise.withResolvers<string | undefined>()
+  frozen.on('error', (error) => ended.resolve((error as { code?: string }).code))
+  expect(await ended.promise).toBe('57P05')
+  expect(await db.sql(lockHolders)).toEqual([])
+})
+
+test('a replica that stands under another lock id is refused by name', async () => {
+  const first = await startActive(db)
+  const other = await startReplica(db, { UNDERSTUDY_ACTIVE_LOCK_ID: '42' })
+  await other.events.wait('granted')
+  await other.events.wait('standing', () => other.events.fired.length > 2)
+  expect(other.events.fired.map(({ type }) => type)).not.toContain('promoted')
   expect((await first.api.get('/health/active')).status).toBe(200)
-  expect((await second.api.get('/health/active')).status).toBe(503)
-  const holders = await db.sql(
-    `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+  const session = await openSession(db.url)
+  const replicaId = other.app.identity.replicaId
+  await session.query('SELECT pg_advisory_lock(42)').catch(() => undefined)
+  await expect(session.query('SELECT promote($1)', [replicaId])).rejects.toThrow(
+    'a replica with active_lock_id 504946615666 leads this database',
   )
-  expect(holders).toHaveLength(1)
+})
+
+test('a replica of role api never stands, and serves submits and reads', async () => {
+  const api = await startReplica(db, { UNDERSTUDY_ROLE: 'api' })
+  const first = await startActive(db)
+  const job = await api.api.submit({ queue: 'from-api' })
+  expect((await first.api.job(job.id)).queue).toBe('from-api')
+  expect(api.events.fired).toEqual([])
+  const refused = await api.api.post('/v1/executors/register', { executor_id: 'e' })
+  expect(refused).toMatchObject({ status: 503, body: { code: 'controller_standby' } })
+})
+
+/** An election with duties of our own. */
+function stand(duties: Duties, name: string) {
+  const events = new Signals<ElectionEvent>()
+  const stopping = new AbortController()
+  const gate = new Gate()
+  const replicaId = randomUUID()
+  const options: ElectionOptions = {
+    replicaId,
+    lock: {
+      url: db.url,
+      name,
+      lockId: '504946615666',
+      settings: lockSettings(3_000),
+      log: createLog('silent'),
+      onRefusedSettings: () => undefined,
+    },
+    lockSliceMs: 900,
+    pingMs: 100,
+    trustWindowMs: 2_000,
+    gate,
+    duties,
+    clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 50), signal) },
+    log: createLog('silent'),
+    mayStand: () => true,
+    recordTermEnd: async () => undefined,
+    onEvent: (event) => events.fire(event),
+  }
+  const register = db.sql(
+    `INSERT INTO replicas (replica_id, name, advertised_url, role, version, active_lock_id)
+      VALUES ($1, $2, '', 'all', '0', 504946615666)`,
+    [replicaId, name],
+  )
+  const running = register.then(() => runElection(options, stopping.signal))
+  onTestFinished(() => {
+    stopping.abort()
+    return running
+  })
+  return { events, gate }
+}
+
+const untilLost: Duties['sweep'] = (_term, lost) =>
+  new Promise((resolve) => lost.addEventListener('abort', () => resolve()))
+
+test('a recovery that fails keeps the replica recovering and is tried again', async () => {
+  const states: string[] = []
+  const done = Promise.withResolvers<void>()
+  const { gate } = stand(
+    {
+      recover: async () => {
+        states.push(gate.state)
+        if (states.length < 3) throw new Error('planted')
+      },
+      sweep: (term, lost) => {
+        done.resolve()
+        return untilLost(term, lost)
+      },
+    },
+    'recovers at the third try',
+  )
+  await done.promise
+  expect(states).toEqual(['recovering', 'recovering', 'recovering'])
+  expect(gate.state).toBe('active')
+})
+
+test('after three failed recoveries a replica leaves the lock to one that waits', async () => {
+  const bad = stand(
+    { recover: () => Promise.reject(new Error('planted')), sweep: untilLost },
+    'never recovers',
+  )
+  await bad.events.wait('promoted')
+  const good = stand({ recover: async () => undefined, sweep: untilLost }, 'recovers')
+  await bad.events.wait('stood_back')
+  const { term } = await bad.events.wait('lost')
+  expect(term.endReason).toBe('recovery_failed')
+  await good.events.wait('promoted')
+})
+
+test('sweeps that cannot start put the replica back to recovering, under the same term', async () => {
+  let starts = 0
+  const recovered: number[] = []
+  const done = Promise.withResolvers<void>()
+  const { gate, events } = stand(
+    {
+      recover: async (term) => {
+        recovered.push(term.number)
+      },
+      sweep: (term, lost) => {
+        starts += 1
+        if (starts === 1) return Promise.reject(new Error('planted'))
+        done.resolve()
+        return untilLost(term, lost)
+      },
+    },
+    'sweeps at the second try',
+  )
+  await done.promise
+  const { term } = await events.wait('promoted')
+  expect(recovered).toEqual([term.number, term.number])
+  expect(gate.state).toBe('active')
 })

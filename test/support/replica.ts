@@ -34,6 +34,7 @@ export async function startReplica(
   const events = new Signals<ElectionEvent>()
   const log = createLog(process.env.UNDERSTUDY_TEST_LOG ?? 'silent', { name: config.name })
   const app = await createApp(config, log, {
+    unreadyMs: 0,
     ...seams,
     onElection: (event) => {
       events.fire(event)

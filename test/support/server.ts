@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -49,7 +49,8 @@ async function startContainer(): Promise<TestServer> {
 }
 
 async function startEmbedded(): Promise<TestServer> {
-  const folder = await mkdtemp(join(tmpdir(), 'understudy-test-'))
+  const folder = join(tmpdir(), `understudy-test-${process.pid}`)
+  await mkdir(folder, { recursive: true })
   const server = await startEmbeddedPostgres({ folder, settings })
   return {
     adminUrl: server.adminUrl,

@@ -1,0 +1,160 @@
+/** The tables, generated from migrations/ by `npm run schema`. Do not edit. */
+import type { ColumnType } from 'kysely'
+
+export type Generated<T> =
+  T extends ColumnType<infer S, infer I, infer U>
+    ? ColumnType<S, I | undefined, U>
+    : ColumnType<T, T | undefined, T>
+
+export interface Attempts {
+  attempt: number
+  ended_at: string
+  epoch: number
+  error: ColumnType<unknown, string, string> | null
+  executor_id: string
+  fence: number
+  job_id: string
+  outcome: string
+  result: ColumnType<unknown, string, string> | null
+  started_at: string
+}
+
+export interface Classes {
+  class_id: Generated<number>
+  kind: string
+  queue: string
+  requires: ColumnType<unknown, string, string>
+}
+
+export interface Executors {
+  capacity: number
+  epoch: number
+  executor_id: string
+  heartbeat_at: string
+  labels: ColumnType<unknown, string, string>
+  queues: string[]
+  registered_at: string
+}
+
+export interface Jobs {
+  attempt: Generated<number>
+  backoff_base_ms: number
+  backoff_cap_ms: number
+  backoff_factor: number
+  body_hash: Buffer | null
+  claim_at: string
+  class_id: number
+  created_at: Generated<string>
+  epoch: number | null
+  executor_id: string | null
+  fence: Generated<number>
+  finished_at: string | null
+  id: string
+  idempotency_key: string | null
+  kind: string
+  labels: ColumnType<unknown, string, string>
+  lease_expires_at: string | null
+  leased_at: string | null
+  lost_leases: Generated<number>
+  max_attempts: number
+  offered: Generated<boolean>
+  on_silence: string
+  payload: ColumnType<unknown, string, string>
+  poll_id: string | null
+  priority: number
+  queue: string
+  run_at: string
+  run_timeout_ms: number | null
+  scheduled: boolean
+  state: Generated<string>
+}
+
+export interface LateReports {
+  epoch: number
+  error: ColumnType<unknown, string, string> | null
+  executor_id: string
+  fence: number
+  job_id: string
+  outcome: string
+  reason: string
+  received_at: Generated<string>
+  result: ColumnType<unknown, string, string> | null
+}
+
+export interface Leader {
+  active_lock_id: number | null
+  only_row: Generated<boolean>
+  promoted_at: string | null
+  replica_id: string | null
+  system_identifier: string | null
+  term: number
+  timeline: number | null
+}
+
+export interface Migrations {
+  applied_at: Generated<string>
+  breaking: boolean
+  checksum: string
+  name: string
+  version: number
+}
+
+export interface Progress {
+  fence: number
+  job_id: string
+  progress: ColumnType<unknown, string, string>
+  updated_at: string
+}
+
+export interface Replicas {
+  active_lock_id: number
+  advertised_url: string
+  gone_at: string | null
+  name: string
+  number: Generated<number>
+  replica_id: string
+  role: string
+  started_at: Generated<string>
+  version: string
+}
+
+export interface Terms {
+  active_lock_id: number
+  deadline_floor_at: string | null
+  end_reason: string | null
+  ended_at: string | null
+  promoted_at: string
+  recovery: Generated<ColumnType<unknown, string, string>>
+  replica_id: string
+  served_at: string | null
+  system_identifier: string
+  term: number
+  ticked_at: string
+  timeline: number
+}
+
+export interface Tokens {
+  created_at: Generated<string>
+  executor_id: string | null
+  expires_at: string | null
+  id: string
+  name: string
+  queues: string[] | null
+  revoked_at: string | null
+  role: string
+  secret_hash: Buffer
+}
+
+export interface Database {
+  attempts: Attempts
+  classes: Classes
+  executors: Executors
+  jobs: Jobs
+  late_reports: LateReports
+  leader: Leader
+  migrations: Migrations
+  progress: Progress
+  replicas: Replicas
+  terms: Terms
+  tokens: Tokens
+}

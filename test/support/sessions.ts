@@ -1,0 +1,44 @@
+import pg from 'pg'
+import { onTestFinished } from 'vitest'
+import { connectionOptions } from '../../src/sql/session.ts'
+
+/** A bare session, as a frozen replica's would be: no settings, no pool. */
+export async function openSession(url: string, name = 'test session'): Promise<pg.Client> {
+  const client = new pg.Client(connectionOptions(url, name))
+  client.on('error', () => undefined)
+  await client.connect()
+  onTestFinished(() => client.end())
+  return client
+}
+
+/** Resolves once the session with this pid waits for a lock. */
+export async function untilWaiting(observer: pg.Client, pid: number): Promise<void> {
+  for (;;) {
+    const { rows } = await observer.query(
+      "SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'",
+      [pid],
+    )
+    if (rows.length > 0) return
+  }
+}
+
+export async function pidOf(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+  return rows[0]?.pid ?? 0
+}
+
+/** Makes a replica row, takes its lock and promotes it, as election does. Returns the term. */
+export async function promoteByHand(
+  client: pg.Client,
+  replicaId: string,
+  lockId = '504946615666',
+): Promise<number> {
+  await client.query(
+    `INSERT INTO replicas (replica_id, name, advertised_url, role, version, active_lock_id)
+      VALUES ($1, 'by hand', '', 'all', '0', $2) ON CONFLICT DO NOTHING`,
+    [replicaId, lockId],
+  )
+  await client.query('SELECT pg_advisory_lock($1::bigint)', [lockId])
+  const { rows } = await client.query<{ term: number }>('SELECT promote($1) AS term', [replicaId])
+  return rows[0]?.term ?? 0
+}
