@@ -1,0 +1,69 @@
+import { execFileSync } from 'node:child_process'
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
+import { migrate } from '../../src/sql/migrate.ts'
+import { keepFresh, root, tellFaults } from './generated.ts'
+
+/** src/sql/schema.ts: what the migrations make, as our sessions read it (src/sql/session.ts). */
+const typeMapping = {
+  int8: 'number',
+  timestamptz: 'string',
+  // Written as text: the driver would send an array as a Postgres array, not as JSON.
+  json: 'ColumnType<unknown, string, string>',
+  jsonb: 'ColumnType<unknown, string, string>',
+}
+
+const file = 'src/sql/schema.ts'
+const cwd = fileURLToPath(root)
+
+/** `url` is the address of a database with every migration, `folder` a place that goes with it. */
+async function withMigratedDatabase(fn: (url: string, folder: string) => Promise<string>) {
+  const folder = await mkdtemp(join(tmpdir(), 'understudy-schema-'))
+  // Postgres runs as a user of its own when this runs as root.
+  await chmod(folder, 0o755)
+  const server = await startEmbeddedPostgres({ folder, settings: { fsync: 'off' } })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      process.kill(server.pid, 'SIGQUIT')
+      process.exit(1)
+    })
+  }
+  try {
+    await migrate({ url: server.url })
+    return await fn(server.url, folder)
+  } finally {
+    await server.stop()
+    await rm(server.folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** As a process of its own, whose sessions have ended when it has. */
+async function generateTypes(url: string, folder: string): Promise<string> {
+  const out = join(folder, 'schema.ts')
+  const flags = [
+    '--dialect=postgres',
+    '--log-level=error',
+    `--type-mapping=${JSON.stringify(typeMapping)}`,
+    `--out-file=${out}`,
+  ]
+  execFileSync('kysely-codegen', flags, { cwd, env: { ...process.env, DATABASE_URL: url } })
+  return await readFile(out, 'utf8')
+}
+
+/** The generator calls the interface of all tables DB, and formats in a style of its own. */
+function inOurStyle(types: string): string {
+  const input = types
+    .replace(/^\/\*\*[\s\S]*?\*\/\n+/, '')
+    .replace('export interface DB {', 'export interface Database {')
+  if (!input.includes('interface Database')) throw new Error('kysely-codegen wrote no interface DB')
+  const head = '/** The tables, generated from migrations/ by `npm run schema`. Do not edit. */\n'
+  const flags = ['--write', `--stdin-file-path=${file}`, '--config-path=test/drift/lint.json']
+  return execFileSync('biome', ['check', ...flags], { cwd, input: head + input, encoding: 'utf8' })
+}
+
+const types = await withMigratedDatabase(generateTypes)
+tellFaults(await keepFresh(file, inOurStyle(types), 'npm run schema'))
