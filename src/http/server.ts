@@ -54,6 +54,7 @@ function createFastify(log: Log, handlerTimeoutMs: number) {
 export async function buildServer(options: ServerOptions): Promise<Server> {
   const { services, log, handlerTimeoutMs } = options
   const app = createFastify(log, handlerTimeoutMs)
+  app.removeContentTypeParser('text/plain')
   app.setSerializerCompiler(serializerCompiler)
   app.setValidatorCompiler<z.ZodType>(({ schema }) => (data) => {
     const parsed = schema.safeParse(data)

@@ -23,10 +23,9 @@ export function loadMemoryPhase(db: Queryable, memory: Memory): Phase {
     run: async () => {
       await catalog.load()
       const executors = await listRegistered(db)
-      directory.load(executors, catalog.all())
+      directory.load(executors, catalog.classes)
       ready.clear()
-      const classIds = [...catalog.all()].map((jobClass) => jobClass.class_id)
-      const { claimable } = await probeClaimable(db, classIds)
+      const { claimable } = await probeClaimable(db, [...catalog.classes.keys()])
       for (const classId of claimable) ready.mark(classId)
       offers.clear()
       const leases = await listPolledLeases(db)
@@ -36,7 +35,7 @@ export function loadMemoryPhase(db: Queryable, memory: Memory): Phase {
         entry.lastPollId = poll_id
         if (offered) offers.add(executor_id, job_id, fence)
       }
-      return { executors: executors.length, classes: catalog.size, leases: leases.length }
+      return { executors: executors.length, classes: catalog.classes.size, leases: leases.length }
     },
   }
 }

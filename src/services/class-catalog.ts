@@ -26,16 +26,9 @@ export class ClassCatalog {
     this.#onLearn = onLearn
   }
 
-  has(classId: number): boolean {
-    return this.#byId.has(classId)
-  }
-
-  all(): Iterable<JobClass> {
-    return this.#byId.values()
-  }
-
-  get size(): number {
-    return this.#byId.size
+  /** Every class known here, by its id. */
+  get classes(): ReadonlyMap<number, JobClass> {
+    return this.#byId
   }
 
   /** Learns what other replicas added. */

@@ -2,6 +2,8 @@ import { AppError } from '../errors.ts'
 import type { JobClass } from '../sql/classes.ts'
 import type { RegisteredExecutor } from '../sql/executors.ts'
 
+type Classes = ReadonlyMap<number, JobClass>
+
 /** Executors that serve the same queues with the same labels, and so the same classes. */
 export interface Profile {
   readonly queues: ReadonlySet<string>
@@ -31,13 +33,13 @@ export class ExecutorDirectory {
   #entries = new Map<string, DirectoryEntry>()
   #profiles = new Map<string, Profile>()
 
-  load(executors: RegisteredExecutor[], classes: Iterable<JobClass>): void {
+  load(executors: RegisteredExecutor[], classes: Classes): void {
     this.#entries = new Map()
     this.#profiles = new Map()
     for (const executor of executors) this.put(executor, classes)
   }
 
-  put(executor: RegisteredExecutor, classes: Iterable<JobClass>): DirectoryEntry {
+  put(executor: RegisteredExecutor, classes: Classes): DirectoryEntry {
     const entry: DirectoryEntry = {
       executorId: executor.executor_id,
       epoch: executor.epoch,
@@ -72,13 +74,13 @@ export class ExecutorDirectory {
     return entry
   }
 
-  #profileOf({ queues, labels }: RegisteredExecutor, classes: Iterable<JobClass>): Profile {
+  #profileOf({ queues, labels }: RegisteredExecutor, classes: Classes): Profile {
     const sortedLabels = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))
     const key = JSON.stringify([[...queues].sort(), sortedLabels])
     const known = this.#profiles.get(key)
     if (known) return known
     const profile: Profile = { queues: new Set(queues), labels, classIds: new Set() }
-    for (const jobClass of classes) {
+    for (const jobClass of classes.values()) {
       if (canServe(profile, jobClass)) profile.classIds.add(jobClass.class_id)
     }
     this.#profiles.set(key, profile)

@@ -77,7 +77,7 @@ export class Executors {
     const epochs = new Map(registered.map((row) => [row.executor_id, row.epoch]))
     for (const row of registered) {
       polls.cutOff(row.executor_id)
-      directory.put(row, catalog.all())
+      directory.put(row, catalog.classes)
     }
     leaseEnds.announce(ends)
     return items.map((item) =>

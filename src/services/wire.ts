@@ -118,7 +118,7 @@ function wireWork(o: WiringOptions, shared: ReturnType<typeof wireShared>) {
 export async function heedHint(payload: string, wiring: Wiring, lookAtLeader: () => void) {
   const hint = decodeHint(payload)
   if (hint?.type === 'claimable') {
-    if (!wiring.catalog.has(hint.classId)) await wiring.catalog.load()
+    if (!wiring.catalog.classes.has(hint.classId)) await wiring.catalog.load()
     wiring.polls.markReady([hint.classId])
   }
   if (hint?.type === 'due') wiring.wakeNudge.nudge()

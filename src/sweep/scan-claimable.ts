@@ -13,7 +13,7 @@ export function scanClaimable(db: Queryable, catalog: ClassCatalog, polls: Polls
     runOnce: async () => {
       if (!polls.isWaitedFor) return { counts: {} }
       const { classes, claimable } = await probeClaimable(db, polls.waitedClasses())
-      if (classes !== catalog.size) await catalog.load()
+      if (classes !== catalog.classes.size) await catalog.load()
       polls.markReady(claimable)
       return { counts: {} }
     },

@@ -8,7 +8,7 @@ const db = useDatabase()
 /** A replica of role api: submitting and reading need no leader. */
 const start = async () => {
   const replica = await startReplica(db, { UNDERSTUDY_ROLE: 'api' })
-  while ((await replica.api.get('/health/ready')).status !== 200);
+  await replica.api.untilReady()
   return replica
 }
 

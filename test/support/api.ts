@@ -94,6 +94,10 @@ export class Api {
     return (await this.must(200, answer)).body.results
   }
 
+  async untilReady(): Promise<void> {
+    while ((await this.get('/health/ready')).status !== 200) await sleep(10)
+  }
+
   /** Asks the probe, as a balancer does, until this replica is the active one and serves. */
   async untilActive(): Promise<void> {
     for (;;) {

@@ -1,0 +1,192 @@
+import { expect, test } from 'vitest'
+import { useDatabase } from '../support/database.ts'
+import { startActive, startReplica } from '../support/replica.ts'
+
+const db = useDatabase()
+
+const roles = ['executor', 'submit', 'read', 'operator', 'admin'] as const
+type Role = (typeof roles)[number]
+
+/** Who may do what, by DESIGN 7. Everything else is 403. */
+const routes: [string, string, unknown, readonly Role[]][] = [
+  ['POST', '/v1/jobs', { kind: 'x' }, ['submit', 'operator', 'admin']],
+  ['POST', '/v1/jobs/batch', { jobs: [{ kind: 'x' }] }, ['submit', 'operator', 'admin']],
+  ['GET', '/v1/jobs', undefined, ['submit', 'read', 'operator', 'admin']],
+  ['GET', '/v1/jobs/x', undefined, ['submit', 'read', 'operator', 'admin']],
+  ['GET', '/v1/jobs/x/attempts', undefined, ['submit', 'read', 'operator', 'admin']],
+  ['POST', '/v1/executors/register', { executor_id: 'mine' }, ['executor', 'admin']],
+  ['POST', '/v1/executors/mine/poll', { epoch: 1 }, ['executor', 'admin']],
+  ['POST', '/v1/executors/mine/heartbeat', { epoch: 1 }, ['executor', 'admin']],
+  ['POST', '/v1/executors/mine/report', {}, ['executor', 'admin']],
+  ['GET', '/v1/executors', undefined, ['read', 'operator', 'admin']],
+  ['GET', '/v1/executors/mine', undefined, ['executor', 'read', 'operator', 'admin']],
+  ['GET', '/v1/leader', undefined, ['read', 'operator', 'admin']],
+  ['GET', '/v1/status', undefined, ['read', 'operator', 'admin']],
+  ['GET', '/v1/tokens', undefined, ['read', 'operator', 'admin']],
+  ['POST', '/v1/tokens', {}, ['admin']],
+  ['DELETE', '/v1/tokens/x', undefined, ['admin']],
+]
+
+async function createToken(api: Awaited<ReturnType<typeof startActive>>['api'], body: object) {
+  return (await api.must(201, api.post('/v1/tokens', { name: 'test', ...body }))).body as {
+    id: string
+    token: string
+  }
+}
+
+test('every route × every role: allowed or 403, and 401 without a token', async () => {
+  const { api, app } = await startActive(db)
+  const { paths } = (await (await fetch(`${api.url}/docs/json`)).json()) as { paths: object }
+  const listed = Object.entries(paths)
+    .flatMap(([path, methods]) => Object.keys(methods as object).map((m) => `${m} ${path}`))
+    .filter((route) => !route.includes('/health/'))
+  expect(listed).toHaveLength(routes.length)
+  const clients = new Map<Role, typeof api>()
+  for (const role of roles) clients.set(role, api.as((await createToken(api, { role })).token))
+  await clients.get('executor')?.register('mine')
+  for (const [method, path, body, allowed] of routes) {
+    expect((await api.as(undefined).request(method, path, body)).status, `${method} ${path}`).toBe(401)
+    for (const role of roles) {
+      const answer = await clients.get(role)?.request(method, path, body)
+      const isAllowed = answer?.status !== 403 && answer?.status !== 401
+      expect(isAllowed, `${role}: ${method} ${path} answered ${answer?.status}`).toBe(
+        allowed.includes(role),
+      )
+    }
+  }
+  expect(app.gate.state).toBe('active')
+})
+
+test('a token is shown once: its hash is kept, and no list has a secret', async () => {
+  const { api } = await startActive(db)
+  const { id, token } = await createToken(api, { role: 'read', name: 'secretive' })
+  expect(token).toMatch(/^ust_[0-9a-f]{16}_[A-Za-z0-9_-]{43}$/)
+  const [row] = await db.sql('SELECT * FROM tokens WHERE id = $1', [id])
+  const secret = token.split('_').slice(2).join('_')
+  expect(JSON.stringify(row)).not.toContain(secret)
+  expect((row as { secret_hash: Buffer }).secret_hash).toHaveLength(32)
+  const { body } = await api.get('/v1/tokens')
+  expect(JSON.stringify(body)).not.toContain(secret)
+  expect(body.tokens.find((listed: { id: string }) => listed.id === id)).toMatchObject({
+    name: 'secretive',
+    role: 'read',
+    revoked_at: null,
+  })
+})
+
+test('a new token is good at once on every replica', async () => {
+  const { api } = await startActive(db)
+  const other = await startReplica(db)
+  await other.api.untilReady()
+  for (let n = 0; n < 5; n += 1) {
+    const { token } = await createToken(api, { role: 'read' })
+    expect((await other.api.as(token).get('/v1/jobs')).status).toBe(200)
+    expect((await api.as(token).get('/v1/jobs')).status).toBe(200)
+  }
+})
+
+test('a revoked token is refused everywhere within a second, also where it is in memory', async () => {
+  const { api } = await startActive(db)
+  const other = await startReplica(db)
+  await other.api.untilReady()
+  const { id, token } = await createToken(api, { role: 'read' })
+  expect((await other.api.as(token).get('/v1/jobs')).status).toBe(200)
+  expect((await api.as(token).get('/v1/jobs')).status).toBe(200)
+  await api.must(200, api.request('DELETE', `/v1/tokens/${id}`))
+  const revokedAt = performance.now()
+  expect((await api.as(token).get('/v1/jobs')).status).toBe(401)
+  while ((await other.api.as(token).get('/v1/jobs')).status === 200);
+  expect(performance.now() - revokedAt).toBeLessThan(2_000)
+  const [row] = await db.sql('SELECT revoked_at FROM tokens WHERE id = $1', [id])
+  await api.must(200, api.request('DELETE', `/v1/tokens/${id}`))
+  expect(await db.sql('SELECT revoked_at FROM tokens WHERE id = $1', [id])).toEqual([row])
+})
+
+test('a token expires by itself', async () => {
+  const { api } = await startActive(db)
+  const expires_at = new Date(Date.now() + 700).toISOString()
+  const { token } = await createToken(api, { role: 'read', expires_at })
+  expect((await api.as(token).get('/v1/jobs')).status).toBe(200)
+  while ((await api.as(token).get('/v1/jobs')).status === 200);
+  expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(expires_at))
+})
+
+test.each([
+  ['a wrong secret', (token: string) => `${token.slice(0, -1)}${token.endsWith('A') ? 'B' : 'A'}`],
+  ['an unknown id', (token: string) => token.replace(/_[0-9a-f]{16}_/, '_0000000000000000_')],
+  ['no form at all', () => 'something'],
+  ['an empty token', () => ''],
+])('%s is 401', async (_name, spoil) => {
+  const { api } = await startActive(db)
+  const { token } = await createToken(api, { role: 'admin' })
+  const answer = await api.as(spoil(token)).get('/v1/jobs')
+  expect(answer).toMatchObject({ status: 401, body: { code: 'unauthenticated' } })
+  expect(answer.headers.get('www-authenticate')).toBe('Bearer')
+})
+
+test('an executor’s token acts for its own executor only, exact or by prefix', async () => {
+  const { api } = await startActive(db)
+  const exact = api.as((await createToken(api, { role: 'executor', executor_id: 'one' })).token)
+  const prefix = api.as((await createToken(api, { role: 'executor', executor_id: 'gpu-*' })).token)
+  await exact.register('one')
+  await prefix.register('gpu-7')
+  for (const [client, other] of [
+    [exact, 'one-more'],
+    [exact, 'gpu-7'],
+    [prefix, 'one'],
+    [prefix, 'gpu'],
+  ] as const) {
+    const before = await db.sql('SELECT executor_id, epoch FROM executors ORDER BY 1')
+    for (const [path, body] of [
+      ['register', { executor_id: other }],
+      [`${other}/poll`, { epoch: 1 }],
+      [`${other}/heartbeat`, { epoch: 1 }],
+      [`${other}/report`, { epoch: 1, reports: [{ job_id: 'x', fence: 1, outcome: 'released' }] }],
+    ] as const) {
+      expect(await client.post(`/v1/executors/${path}`, body)).toMatchObject({
+        status: 403,
+        body: { code: 'forbidden' },
+      })
+    }
+    expect(await db.sql('SELECT executor_id, epoch FROM executors ORDER BY 1')).toEqual(before)
+  }
+})
+
+test('a token that is bound to queues serves and fills only those', async () => {
+  const { api } = await startActive(db)
+  const executor = api.as((await createToken(api, { role: 'executor', queues: ['bound-a', 'bound-b'] })).token)
+  const submitter = api.as((await createToken(api, { role: 'submit', queues: ['bound-a'] })).token)
+  await executor.register('bound', { queues: ['bound-a', 'bound-b'] })
+  const refused = [
+    executor.post('/v1/executors/register', { executor_id: 'bound', queues: ['bound-a', 'other'] }),
+    executor.post('/v1/executors/register', { executor_id: 'bound' }),
+    submitter.post('/v1/jobs', { kind: 'x' }),
+    submitter.post('/v1/jobs/batch', {
+      jobs: [
+        { kind: 'x', queue: 'bound-a' },
+        { kind: 'x', queue: 'bound-b' },
+      ],
+    }),
+  ]
+  for (const answer of await Promise.all(refused)) expect(answer.status).toBe(403)
+  await submitter.submit({ queue: 'bound-a' })
+  expect(await db.sql("SELECT queue FROM jobs WHERE queue LIKE 'bound-%'")).toEqual([
+    { queue: 'bound-a' },
+  ])
+})
+
+test('bindings that make no sense for a role are refused by name', async () => {
+  const { api } = await startActive(db)
+  for (const [body, path] of [
+    [{ role: 'read', executor_id: 'x' }, 'executor_id'],
+    [{ role: 'read', queues: ['x'] }, 'queues'],
+    [{ role: 'king' }, 'role'],
+    [{ role: 'executor', executor_id: 'a*b' }, 'executor_id'],
+    [{ role: 'read', expires_at: 'soon' }, 'expires_at'],
+  ] as const) {
+    expect(await api.post('/v1/tokens', { name: 'x', ...body })).toMatchObject({
+      status: 400,
+      body: { errors: [{ path }] },
+    })
+  }
+})

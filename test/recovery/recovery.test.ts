@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { useDatabase } from '../support/database.ts'
+import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
+
+const db = useDatabase()
+
+/** The latest term has noted that it serves. */
+async function untilServed() {
+  const latest = 'SELECT served_at FROM terms ORDER BY term DESC LIMIT 1'
+  while ((await db.sql<{ served_at: string | null }>(latest))[0]?.served_at === null);
+}
+
+/** The leader's lock session ends, as in a crash; the other leads. */
+async function failOver(from: TestReplica, to: TestReplica) {
+  await to.events.wait('standing')
+  const terms = to.events.fired.filter(({ type }) => type === 'promoted').length
+  await db.terminate(`understudy ${from.app.identity.name} lock`)
+  while (to.events.fired.filter(({ type }) => type === 'promoted').length === terms) {
+    await db.sql('SELECT 1')
+  }
+  await to.api.untilActive()
+}
+
+async function start() {
+  const first = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
+  const second = await startReplica(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
+  await second.api.untilReady()
+  const queue = `q-${randomUUID().slice(0, 8)}`
+  const executor = `e-${randomUUID().slice(0, 8)}`
+  const epoch = await first.api.register(executor, { queues: [queue] })
+  return { first, second, queue, executor, epoch }
+}
+
+test('leases, epochs and fences hold over a failover: heartbeat and report go on as before', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const job = await first.api.submit({ queue })
+  const [assignment] = await first.api.poll(executor, epoch)
+  const held = { job_id: job.id, fence: assignment?.fence }
+  await failOver(first, second)
+  const answer = await second.api.heartbeat(executor, epoch, [held])
+  expect(answer).toMatchObject({ held: [held], revoked: [] })
+  expect(await second.api.report(executor, epoch, { ...held, outcome: 'succeeded' })).toMatchObject([
+    { status: 'accepted', job_state: 'succeeded' },
+  ])
+  expect((await second.api.job(job.id)).fence).toBe(assignment?.fence)
+})
+
+test('a report whose answer was lost in the failover is a duplicate for the successor', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const job = await first.api.submit({ queue })
+  const [assignment] = await first.api.poll(executor, epoch)
+  const report = { job_id: job.id, fence: assignment?.fence, outcome: 'succeeded' }
+  await first.api.report(executor, epoch, report)
+  await failOver(first, second)
+  expect(await second.api.report(executor, epoch, report)).toMatchObject([{ status: 'duplicate' }])
+})
+
+test('a poll whose answer was lost in the failover gets its jobs from the successor', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const job = await first.api.submit({ queue })
+  const poll_id = randomUUID()
+  const [lost] = await first.api.poll(executor, epoch, { poll_id })
+  await failOver(first, second)
+  expect(await second.api.poll(executor, epoch, { poll_id })).toMatchObject([
+    { job_id: job.id, fence: lost?.fence, attempt: 1 },
+  ])
+})
+
+test('an offer that nobody shows is found by the successor too', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const job = await first.api.submit({ queue })
+  await first.api.poll(executor, epoch)
+  await failOver(first, second)
+  await db.sql('SELECT 1')
+  await second.api.heartbeat(executor, epoch)
+  expect(await second.api.job(job.id)).toMatchObject({ state: 'leased', fence: 1 })
+})
+
+test('invariant 7: a lease that ran out while nobody led gets one full TTL', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const job = await first.api.submit({ queue })
+  const [assignment] = await first.api.poll(executor, epoch)
+  await untilServed()
+  // It ran out a moment after the term before was last able to hear anybody.
+  await db.sql(
+    `UPDATE jobs SET lease_expires_at =
+        (SELECT max(served_at) FROM terms) + interval '2 seconds' WHERE id = $1`,
+    [job.id],
+  )
+  await db.sql("UPDATE terms SET deadline_floor_at = served_at - interval '1 minute'")
+  await failOver(first, second)
+  await db.sql('SELECT pg_sleep(2.2)')
+  const sweeps = (await second.api.get('/v1/status')).body.sweeps
+  const expiry = sweeps.find(({ name }: { name: string }) => name === 'expire_leases')
+  expect(expiry.runs).toBeGreaterThan(5)
+  expect(await second.api.job(job.id)).toMatchObject({ state: 'leased', fence: 1, lost_leases: 0 })
+  const held = { job_id: job.id, fence: assignment?.fence }
+  expect((await second.api.heartbeat(executor, epoch, [held])).held).toEqual([held])
+})
+
+test('a lease that had run out while executors could be heard is taken back in recovery', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const job = await first.api.submit({ queue })
+  await first.api.poll(executor, epoch)
+  await untilServed()
+  // The floor of the first term holds its own sweeps back; it is gone before it ends.
+  await db.sql(
+    `UPDATE jobs SET lease_expires_at = (SELECT max(served_at) FROM terms) - interval '1 minute'
+      WHERE id = $1`,
+    [job.id],
+  )
+  await db.sql("ALTER TABLE terms ADD CONSTRAINT planted CHECK (recovery = '[]') NOT VALID")
+  await db.terminate(`understudy ${first.app.identity.name} lock`)
+  await first.events.wait('lost')
+  await db.sql("UPDATE terms SET deadline_floor_at = served_at - interval '1 minute', recovery = '[]'")
+  await db.sql('ALTER TABLE terms DROP CONSTRAINT planted')
+  await second.api.untilActive()
+  expect(await second.api.job(job.id)).toMatchObject({
+    state: 'available',
+    attempt: 0,
+    lost_leases: 1,
+  })
+  const { body } = await second.api.get(`/v1/jobs/${job.id}/attempts`)
+  expect(body.attempts).toMatchObject([
+    { outcome: 'lost', error: { message: 'the lease had expired before the failover' } },
+  ])
+})
+
+test('two failovers in a row do not shorten the TTL that the first one gave', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const job = await first.api.submit({ queue })
+  const [assignment] = await first.api.poll(executor, epoch)
+  await failOver(first, second)
+  await db.sql(
+    `UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '10 seconds' WHERE id = $1`,
+    [job.id],
+  )
+  await failOver(second, first)
+  const held = { job_id: job.id, fence: assignment?.fence }
+  expect((await first.api.heartbeat(executor, epoch, [held])).held).toEqual([held])
+})
+
+test('jobs that were waiting, and those due since, are served by the successor', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const now = await first.api.submit({ queue })
+  const soon = await first.api.submit({ queue, delay_ms: 300 })
+  await failOver(first, second)
+  const given = [
+    ...(await second.api.poll(executor, epoch, { max: 2, wait_ms: 10_000 })),
+    ...(await second.api.poll(executor, epoch, { max: 2, wait_ms: 10_000 })),
+  ].map(({ job_id }) => job_id)
+  expect(new Set(given)).toEqual(new Set([now.id, soon.id]))
+})
+
+test('polls that wait are ended with 503 when leadership is lost, not left hanging', async () => {
+  const { first, second, executor, epoch } = await start()
+  await second.events.wait('standing')
+  const waiting = first.api.post(`/v1/executors/${executor}/poll`, { epoch, wait_ms: 20_000 })
+  while (first.app.wiring.waitList.size === 0) await db.sql('SELECT 1')
+  await db.terminate(`understudy ${first.app.identity.name} lock`)
+  expect(await waiting).toMatchObject({ status: 503, body: { code: 'controller_standby' } })
+})
+
+test('a job submitted on the standby reaches an executor that waits at the active', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  const waiting = first.api.poll(executor, epoch, { wait_ms: 20_000 })
+  const job = await second.api.submit({ queue, kind: `new-${queue}` })
+  expect(await waiting).toMatchObject([{ job_id: job.id }])
+})
+
+test('each term tells its recovery, and replicas that are gone are marked', async () => {
+  const { first, second } = await start()
+  await failOver(first, second)
+  const { body } = await second.api.get('/v1/leader')
+  expect(body.leader).toMatchObject({ name: second.app.identity.name })
+  expect(body.recovery.map(({ phase }: { phase: string }) => phase)).toEqual([
+    'check_schema',
+    'mark_gone',
+    'settle_deadlines',
+    'load_memory',
+  ])
+  const gone = await db.sql(
+    `INSERT INTO replicas (replica_id, name, advertised_url, role, version, active_lock_id)
+      VALUES (gen_random_uuid(), 'long gone', '', 'all', '0', 1) RETURNING replica_id`,
+  )
+  await failOver(second, first)
+  const [row] = await db.sql('SELECT gone_at IS NOT NULL AS is_gone FROM replicas WHERE replica_id = $1', [
+    gone[0]?.replica_id,
+  ])
+  expect(row).toEqual({ is_gone: true })
+  const live = (await first.api.get('/v1/status')).body.replicas.map(
+    ({ name }: { name: string }) => name,
+  )
+  expect(live.sort()).toEqual([first.app.identity.name, second.app.identity.name].sort())
+})
