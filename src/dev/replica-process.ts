@@ -28,6 +28,8 @@ export interface ReplicaProcess {
   /** Resolves when the process has ended, however. */
   readonly exited: Promise<void>
   readonly hasExited: boolean
+  /** null: it runs, or was ended by a signal. */
+  readonly exitCode: number | null
   /** Called for each line of its log. */
   onLog(listener: (line: LogLine) => void): void
   kill(signal: NodeJS.Signals): void
@@ -64,6 +66,9 @@ export function startReplicaProcess(options: ReplicaOptions): ReplicaProcess {
     exited,
     get hasExited() {
       return child.exitCode !== null || child.signalCode !== null
+    },
+    get exitCode() {
+      return child.exitCode
     },
     onLog: (listener) => listeners.push(listener),
     kill: (signal) => child.kill(signal),
