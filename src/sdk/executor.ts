@@ -36,6 +36,7 @@ type CallName = 'poll' | 'heartbeat' | 'report'
 export type ExecutorEvent =
   | { type: 'registered'; epoch: number }
   | { type: 'served'; call: CallName }
+  | { type: 'draining'; held: number }
   | { type: 'started'; job: Assignment }
   | { type: 'told_to_stop'; jobId: string; reason: StopReason }
   | { type: 'reported'; item: ReportItem; result: ReportResult }
@@ -89,7 +90,9 @@ export class Executor {
   async run(draining: AbortSignal, stopping: AbortSignal = never): Promise<void> {
     const finished = new AbortController()
     const ended = AbortSignal.any([finished.signal, this.#refused.signal])
+    const onDrain = () => this.#o.onEvent?.({ type: 'draining', held: this.#held.size })
     const onStop = () => this.#stopAll('shutdown')
+    draining.addEventListener('abort', onDrain, { once: true })
     stopping.addEventListener('abort', onStop, { once: true })
     const work = async () => {
       await this.#poll(AbortSignal.any([draining, stopping, this.#refused.signal]))
@@ -107,6 +110,7 @@ export class Executor {
     } catch (error) {
       if (!draining.aborted && !stopping.aborted) throw error
     } finally {
+      draining.removeEventListener('abort', onDrain)
       stopping.removeEventListener('abort', onStop)
       clearTimeout(this.#silence)
       await Promise.all([this.#polls.close(), this.#beats.close(), this.#reporter.close()])

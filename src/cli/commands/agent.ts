@@ -54,6 +54,8 @@ function describe(event: ExecutorEvent): string | undefined {
   switch (event.type) {
     case 'registered':
       return `registered, epoch ${event.epoch}`
+    case 'draining':
+      return `takes no new work; ${event.held} to finish (signal again to stop them at once)`
     case 'started':
       return `${event.job.job_id} started, kind ${event.job.kind}, attempt ${event.job.attempt}`
     case 'told_to_stop':
