@@ -53,16 +53,18 @@ test('every fault is listed in one message, values and durations alike', () => {
       UNDERSTUDY_TRUST_WINDOW_MS: '900',
       UNDERSTUDY_LEASE_TTL_MS: '15000',
     }).map((fault) => fault.split(/[: ]/)[0]),
-  ).toEqual([
-    'DATABASE_URL',
-    'UNDERSTUDY_ADVERTISED_URL',
-    'UNDERSTUDY_ROLE',
-    'UNDERSTUDY_PORT',
-    'UNDERSTUDY_ACTIVE_LOCK_ID',
-    'UNDERSTUDY_ADMIN_TOKEN',
-    'UNDERSTUDY_TRUST_WINDOW_MS',
-    'UNDERSTUDY_LEASE_TTL_MS',
-  ].sort((a, b) => order.indexOf(a) - order.indexOf(b)))
+  ).toEqual(
+    [
+      'DATABASE_URL',
+      'UNDERSTUDY_ADVERTISED_URL',
+      'UNDERSTUDY_ROLE',
+      'UNDERSTUDY_PORT',
+      'UNDERSTUDY_ACTIVE_LOCK_ID',
+      'UNDERSTUDY_ADMIN_TOKEN',
+      'UNDERSTUDY_TRUST_WINDOW_MS',
+      'UNDERSTUDY_LEASE_TTL_MS',
+    ].sort((a, b) => order.indexOf(a) - order.indexOf(b)),
+  )
 })
 
 /** The order of the schema, then that of the rules. */

@@ -25,7 +25,10 @@ export class Board {
     this.#out.write(`${back}\x1b[0J${lines.join('\n')}\n`)
     // A line that is wider than the terminal takes several rows.
     const width = this.#out.columns || 80
-    this.#drawn = lines.reduce((rows, { length }) => rows + Math.max(1, Math.ceil(length / width)), 0)
+    this.#drawn = lines.reduce(
+      (rows, { length }) => rows + Math.max(1, Math.ceil(length / width)),
+      0,
+    )
   }
 
   #showChange(facts: BoardFacts): void {

@@ -6,14 +6,9 @@ import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findEpochs } from '../sql/executors.ts'
-import {
-  endLeasesIfFenced,
-  findEndedLeases,
-  type LateReportRow,
-  lockJobs,
-  recordLateReports,
-} from '../sql/leases.ts'
+import { endLeasesIfFenced, lockJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
+import { findEndedLeases, type LateReportRow, recordLateReports } from '../sql/reports.ts'
 import { Batcher } from './batcher.ts'
 import { isJobId, toJson } from './json.ts'
 import type { LeaseEnds } from './lease-ends.ts'

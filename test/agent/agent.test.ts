@@ -27,7 +27,19 @@ async function startAgent(command: string, flags: string[] = []) {
   const queue = `q-${randomUUID().slice(0, 8)}`
   const folder = await mkdtemp(join(tmpdir(), 'understudy-agent-'))
   const events = new Signals<AgentEvent>()
-  const args = ['agent', '--json', '--queue', queue, '--id', queue, ...flags, '--', 'sh', '-c', command]
+  const args = [
+    'agent',
+    '--json',
+    '--queue',
+    queue,
+    '--id',
+    queue,
+    ...flags,
+    '--',
+    'sh',
+    '-c',
+    command,
+  ]
   const child = spawn(process.execPath, [cliPath, ...args], {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -113,7 +125,10 @@ test('a command that cannot be started fails the attempt with its name', async (
 test('a command that reads nothing of a large payload, and prints no JSON, succeeds with null', async () => {
   const { client, queue } = await startAgent('exec true')
   const { job } = await client.submit({ kind: 'x', queue, payload: 'x'.repeat(200_000) })
-  expect(await client.waitForJob(job.id, 20_000)).toMatchObject({ state: 'succeeded', result: null })
+  expect(await client.waitForJob(job.id, 20_000)).toMatchObject({
+    state: 'succeeded',
+    result: null,
+  })
 })
 
 test('a run timeout ends the whole process group, also what ignores SIGTERM', async () => {

@@ -6,7 +6,10 @@ function read(text: string, cuts: number[] = []): unknown {
   const bytes = Buffer.from(text)
   const found = new LastJsonLine()
   let at = 0
-  for (const cut of [...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]) {
+  for (const cut of [
+    ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b),
+    bytes.length,
+  ]) {
     found.write(bytes.subarray(at, cut))
     at = cut
   }

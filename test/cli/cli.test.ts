@@ -130,7 +130,10 @@ test('a payload may come from a file', async () => {
   const { env } = await start()
   const cwd = await mkdtemp(join(tmpdir(), 'understudy-payload-'))
   await writeFile(join(cwd, 'p.json'), '[1,2]')
-  const result = await cli(['submit', '--kind', 'x', '--payload', '@p.json', '--json'], { env, cwd })
+  const result = await cli(['submit', '--kind', 'x', '--payload', '@p.json', '--json'], {
+    env,
+    cwd,
+  })
   expect(result.json().job.payload).toEqual([1, 2])
 })
 

@@ -150,9 +150,18 @@ test('invariant 2: only the current (executor, epoch, fence) of a leased job is 
       fc.integer({ min: 2, max: 4 }),
       (state, executorId, epoch, fence, currentEpoch) => {
         const job = leased({ state })
-        const verdict = judgeReport(job, { ...mine, executorId, epoch, fence }, currentEpoch, undefined)
+        const verdict = judgeReport(
+          job,
+          { ...mine, executorId, epoch, fence },
+          currentEpoch,
+          undefined,
+        )
         const isOwner =
-          state === 'leased' && executorId === 'e' && epoch === 3 && fence === 5 && currentEpoch === 3
+          state === 'leased' &&
+          executorId === 'e' &&
+          epoch === 3 &&
+          fence === 5 &&
+          currentEpoch === 3
         expect(verdict.status === 'accepted').toBe(isOwner)
       },
     ),

@@ -45,7 +45,9 @@ test('every route × every role: allowed or 403, and 401 without a token', async
   for (const role of roles) clients.set(role, api.as((await createToken(api, { role })).token))
   await clients.get('executor')?.register('mine')
   for (const [method, path, body, allowed] of routes) {
-    expect((await api.as(undefined).request(method, path, body)).status, `${method} ${path}`).toBe(401)
+    expect((await api.as(undefined).request(method, path, body)).status, `${method} ${path}`).toBe(
+      401,
+    )
     for (const role of roles) {
       const answer = await clients.get(role)?.request(method, path, body)
       const isAllowed = answer?.status !== 403 && answer?.status !== 401
@@ -154,7 +156,9 @@ test('an executor’s token acts for its own executor only, exact or by prefix',
 
 test('a token that is bound to queues serves and fills only those', async () => {
   const { api } = await startActive(db)
-  const executor = api.as((await createToken(api, { role: 'executor', queues: ['bound-a', 'bound-b'] })).token)
+  const executor = api.as(
+    (await createToken(api, { role: 'executor', queues: ['bound-a', 'bound-b'] })).token,
+  )
   const submitter = api.as((await createToken(api, { role: 'submit', queues: ['bound-a'] })).token)
   await executor.register('bound', { queues: ['bound-a', 'bound-b'] })
   const refused = [

@@ -45,9 +45,19 @@ test.each([
   ['an empty JSON body', { raw: '' }, 400, 'malformed_json'],
   ['an array', { raw: '[]' }, 400, 'invalid_request'],
   ['null', { raw: 'null' }, 400, 'invalid_request'],
-  ['text', { raw: 'kind=x', headers: { 'content-type': 'text/plain' } }, 415, 'unsupported_media_type'],
+  [
+    'text',
+    { raw: 'kind=x', headers: { 'content-type': 'text/plain' } },
+    415,
+    'unsupported_media_type',
+  ],
   ['__proto__ as a field', { raw: '{"kind":"x","__proto__":{"a":1}}' }, 400, 'invalid_request'],
-  ['run_at and delay_ms', { raw: '{"kind":"x","delay_ms":1,"run_at":"2030-01-01T00:00:00Z"}' }, 400, 'invalid_request'],
+  [
+    'run_at and delay_ms',
+    { raw: '{"kind":"x","delay_ms":1,"run_at":"2030-01-01T00:00:00Z"}' },
+    400,
+    'invalid_request',
+  ],
   ['a label that is no text', { raw: '{"kind":"x","labels":{"a":1}}' }, 400, 'invalid_request'],
   ['U+0000 in a label', { raw: '{"kind":"x","labels":{"a":"\\u0000"}}' }, 400, 'invalid_request'],
   ['an instant that is none', { raw: '{"kind":"x","run_at":"tomorrow"}' }, 400, 'invalid_request'],
@@ -187,9 +197,7 @@ test('a job id in any case of letters is the same job', async () => {
   const [assignment] = await api.poll('upper', epoch)
   const job_id = job.id.toUpperCase()
   const held = { job_id, fence: assignment?.fence }
-  expect((await api.heartbeat('upper', epoch, [held])).held).toEqual([
-    { job_id: job.id, fence: 1 },
-  ])
+  expect((await api.heartbeat('upper', epoch, [held])).held).toEqual([{ job_id: job.id, fence: 1 }])
   expect(await api.report('upper', epoch, { ...held, outcome: 'succeeded' })).toMatchObject([
     { status: 'accepted' },
   ])

@@ -40,9 +40,9 @@ test('leases, epochs and fences hold over a failover: heartbeat and report go on
   await failOver(first, second)
   const answer = await second.api.heartbeat(executor, epoch, [held])
   expect(answer).toMatchObject({ held: [held], revoked: [] })
-  expect(await second.api.report(executor, epoch, { ...held, outcome: 'succeeded' })).toMatchObject([
-    { status: 'accepted', job_state: 'succeeded' },
-  ])
+  expect(await second.api.report(executor, epoch, { ...held, outcome: 'succeeded' })).toMatchObject(
+    [{ status: 'accepted', job_state: 'succeeded' }],
+  )
   expect((await second.api.job(job.id)).fence).toBe(assignment?.fence)
 })
 
@@ -113,7 +113,9 @@ test('a lease that had run out while executors could be heard is taken back in r
   await db.sql("ALTER TABLE terms ADD CONSTRAINT planted CHECK (recovery = '[]') NOT VALID")
   await db.terminate(`understudy ${first.app.identity.name} lock`)
   await first.events.wait('lost')
-  await db.sql("UPDATE terms SET deadline_floor_at = served_at - interval '1 minute', recovery = '[]'")
+  await db.sql(
+    "UPDATE terms SET deadline_floor_at = served_at - interval '1 minute', recovery = '[]'",
+  )
   await db.sql('ALTER TABLE terms DROP CONSTRAINT planted')
   await second.api.untilActive()
   expect(await second.api.job(job.id)).toMatchObject({
@@ -185,9 +187,10 @@ test('each term tells its recovery, and replicas that are gone are marked', asyn
       VALUES (gen_random_uuid(), 'long gone', '', 'all', '0', 1) RETURNING replica_id`,
   )
   await failOver(second, first)
-  const [row] = await db.sql('SELECT gone_at IS NOT NULL AS is_gone FROM replicas WHERE replica_id = $1', [
-    gone[0]?.replica_id,
-  ])
+  const [row] = await db.sql(
+    'SELECT gone_at IS NOT NULL AS is_gone FROM replicas WHERE replica_id = $1',
+    [gone[0]?.replica_id],
+  )
   expect(row).toEqual({ is_gone: true })
   const live = (await first.api.get('/v1/status')).body.replicas.map(
     ({ name }: { name: string }) => name,

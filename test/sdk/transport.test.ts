@@ -39,8 +39,7 @@ function call(urls: string[], more: Partial<Call> = {}, sleeps: number[] = []) {
   return { answer, replicas, transport }
 }
 
-const serve = (body: unknown) =>
-  listen((_request, response) => response.end(JSON.stringify(body)))
+const serve = (body: unknown) => listen((_request, response) => response.end(JSON.stringify(body)))
 
 const refuse = (problem: object) =>
   listen((_request, response) => {

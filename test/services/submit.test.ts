@@ -57,14 +57,16 @@ test('a payload comes back as it was sent: __proto__, U+0000, order and depth ar
   expect(({} as { x?: number }).x).toBeUndefined()
 })
 
-test.each([['null', null], ['a number', 7], ['an array', [1, 2]], ['text', 'é💡']])(
-  'a payload may be any JSON: %s',
-  async (_name, payload) => {
-    const { api } = await start()
-    const job = await api.submit({ payload })
-    expect((await api.job(job.id)).payload).toEqual(payload)
-  },
-)
+test.each([
+  ['null', null],
+  ['a number', 7],
+  ['an array', [1, 2]],
+  ['text', 'é💡'],
+])('a payload may be any JSON: %s', async (_name, payload) => {
+  const { api } = await start()
+  const job = await api.submit({ payload })
+  expect((await api.job(job.id)).payload).toEqual(payload)
+})
 
 test('the same key and body: the same job, 200 and replayed, also with defaults spelled out', async () => {
   const { api } = await start()
@@ -197,7 +199,8 @@ test('lists are newest first, filtered, and paged without gaps', async () => {
     ids.push((await api.submit({ queue: 'listed', kind: `kind-${n}`, labels })).id)
   }
   const newest = [...ids].reverse()
-  const idsOf = (answer: { body: { jobs: { id: string }[] } }) => answer.body.jobs.map(({ id }) => id)
+  const idsOf = (answer: { body: { jobs: { id: string }[] } }) =>
+    answer.body.jobs.map(({ id }) => id)
   expect(idsOf(await api.get('/v1/jobs?queue=listed'))).toEqual(newest)
   const first = await api.get('/v1/jobs?queue=listed&limit=3')
   const rest = await api.get(`/v1/jobs?queue=listed&limit=3&cursor=${first.body.next_cursor}`)

@@ -165,11 +165,7 @@ test('a client that hung up while it waited is given nothing', async () => {
   const { api, app, queue, executor, epoch } = await start()
   const hangUp = new AbortController()
   const waiting = api
-    .post(
-      `/v1/executors/${executor}/poll`,
-      { epoch, wait_ms: 20_000 },
-      { signal: hangUp.signal },
-    )
+    .post(`/v1/executors/${executor}/poll`, { epoch, wait_ms: 20_000 }, { signal: hangUp.signal })
     .catch(() => 'hung up')
   while (app.wiring.waitList.size === 0) await db.sql('SELECT 1')
   hangUp.abort()

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
+import type pg from 'pg'
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
 import { createLog } from '../../src/log.ts'
 import { createDoors, type Doors } from '../../src/sql/doors.ts'

@@ -101,7 +101,9 @@ test.each([
   [{ '0001_one.sql': 'SELECT 1' }, 'no line "-- breaking'],
   [{ '0001_one.sql': '-- breaking: no', '0003_three.sql': '-- breaking: no' }, 'expected number 2'],
 ])('a folder that is not in order is refused: %o', async (files, message) => {
-  await expect(readMigrations(await folderWith(files as object as Record<string, string>))).rejects.toThrow(message)
+  await expect(
+    readMigrations(await folderWith(files as object as Record<string, string>)),
+  ).rejects.toThrow(message)
 })
 
 test('a schema is behind, fits, or is ahead; newer migrations that break nothing fit', async () => {

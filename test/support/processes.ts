@@ -3,7 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { findFreePort } from '../../src/dev/ports.ts'
-import { type LogLine, type ReplicaProcess, startReplicaProcess } from '../../src/dev/replica-process.ts'
+import {
+  type LogLine,
+  type ReplicaProcess,
+  startReplicaProcess,
+} from '../../src/dev/replica-process.ts'
 import { Api } from './api.ts'
 import type { TestDatabase } from './database.ts'
 import { adminToken } from './replica.ts'
