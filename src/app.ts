@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, handlerTimeoutMs } from './config.ts'
 import { apiVersion } from './http/openapi.ts'
-import { buildServer } from './http/server.ts'
+import { buildServer, type Server } from './http/server.ts'
 import { standingOf } from './http/standing.ts'
 import { type ElectionEvent, type ElectionOptions, runElection } from './leader/election.ts'
 import { Gate } from './leader/gate.ts'
@@ -17,9 +17,9 @@ import { markGonePhase } from './recovery/mark-gone.ts'
 import { recover } from './recovery/recover.ts'
 import { settleDeadlinesPhase } from './recovery/settle-deadlines.ts'
 import { Cluster } from './services/cluster.ts'
-import { HintSender } from './services/hints.ts'
+import { type Hint, HintSender } from './services/hints.ts'
 import { refusal } from './services/serving.ts'
-import { heedHint, wireServices } from './services/wire.ts'
+import { heedHint, type Wiring, wireServices } from './services/wire.ts'
 import { createDoors } from './sql/doors.ts'
 import { raiseDeadlineFloor, recordTermEnd } from './sql/leader.ts'
 import { type Migration, readMigrations } from './sql/migrate.ts'
@@ -38,68 +38,91 @@ export interface Seams {
   onElection?(event: ElectionEvent): void
 }
 
-export type App = Awaited<ReturnType<typeof createApp>>
-
 /** How long requests in flight may take once this replica hands over. */
 const inFlightMs = 150
+/** How long a balancer gets to see that this replica is no longer ready. */
 const defaultUnreadyMs = 1_000
 const jobLookMs = 500
 
 /** The composition root: every part is wired in this file, and the order of start and stop stands here
  *  alone. */
-export async function createApp(config: Config, log: Log, seams: Seams = {}) {
+export async function createApp(config: Config, log: Log, seams: Seams = {}): Promise<App> {
   const parts = wireParts(config, log, await readMigrations(), seams.clock ?? systemClock)
-  const { gate, watch, wiring, clock, pool } = parts
-  const { unreadyMs = defaultUnreadyMs } = seams
-  const server = await serve(config, log, parts)
-  const standing = new AbortController()
-  const watching = new AbortController()
-  let election: Promise<void> | undefined
-  let watches: Promise<void>[] = []
-  let stopped: Promise<void> | undefined
+  return new App(config, log, seams, parts, await serve(config, log, parts))
+}
 
-  return {
-    ...parts,
-    server,
+export class App {
+  readonly gate: Gate
+  readonly watch: Watch
+  readonly wiring: Wiring
+  readonly identity: Parts['identity']
+  readonly #config: Config
+  readonly #log: Log
+  readonly #seams: Seams
+  readonly #parts: Parts
+  readonly #server: Server
+  readonly #standing = new AbortController()
+  readonly #watching = new AbortController()
+  #election: Promise<void> | undefined
+  #watches: Promise<void>[] = []
+  #stopped: Promise<void> | undefined
 
-    /** Listens first, so that the replica can say where it is; then watches, then stands. */
-    async start(): Promise<string> {
-      await server.listen({ host: config.host, port: config.port })
-      const { port } = server.server.address() as AddressInfo
-      parts.identity.advertisedUrl = config.advertisedUrl ?? `http://${config.host}:${port}`
-      log.info({ host: config.host, port, role: config.role, version: apiVersion }, 'listening')
-      const look = { name: 'look_for_ended_jobs', intervalMs: jobLookMs, clock, log }
-      watches = [
-        watch.run(watching.signal),
-        runEvery({ ...look, signal: watching.signal }, () => wiring.waits.look()),
-      ]
-      if (config.role === 'all') {
-        election = runElection(electionOptions(config, log, parts, seams), standing.signal)
-      }
-      return parts.identity.advertisedUrl
-    },
+  constructor(config: Config, log: Log, seams: Seams, parts: Parts, server: Server) {
+    this.gate = parts.gate
+    this.watch = parts.watch
+    this.wiring = parts.wiring
+    this.identity = parts.identity
+    this.#config = config
+    this.#log = log
+    this.#seams = seams
+    this.#parts = parts
+    this.#server = server
+  }
 
-    /** Hands over; asked again, it waits for the same end. */
-    stop(): Promise<void> {
-      stopped ??= handOver()
-      return stopped
-    },
+  /** Listens first, so that the replica can say where it is; then watches, then stands. Returns the URL
+   *  under which it says it is. */
+  async start(): Promise<string> {
+    const { host, role, advertisedUrl } = this.#config
+    const { clock } = this.#parts
+    await this.#server.listen({ host, port: this.#config.port })
+    const { port } = this.#server.server.address() as AddressInfo
+    this.identity.advertisedUrl = advertisedUrl ?? `http://${host}:${port}`
+    this.#log.info({ host, port, role, version: apiVersion }, 'listening')
+    const { signal } = this.#watching
+    const look = { name: 'look_for_ended_jobs', intervalMs: jobLookMs, clock, log: this.#log }
+    this.#watches = [
+      this.watch.run(signal),
+      runEvery({ ...look, signal }, () => this.wiring.waits.look()),
+    ]
+    if (role === 'all') {
+      const options = electionOptions(this.#config, this.#log, this.#parts, this.#seams)
+      this.#election = runElection(options, this.#standing.signal)
+    }
+    return this.identity.advertisedUrl
+  }
+
+  /** Hands over; asked again, it waits for the same end. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#handOver()
+    return this.#stopped
   }
 
   /** No new work first, then the lock, then the rest. */
-  async function handOver(): Promise<void> {
-    const wasLeading = gate.leading !== undefined
-    gate.drain()
+  async #handOver(): Promise<void> {
+    const { clock, pool } = this.#parts
+    const { unreadyMs = defaultUnreadyMs } = this.#seams
+    const wasLeading = this.gate.leading !== undefined
+    this.gate.drain()
     const unreadySince = clock.monotonic()
-    wiring.waitList.end('poll', refusal(gate))
-    wiring.waitList.end('job')
+    this.wiring.waitList.end('poll', refusal(this.gate))
+    this.wiring.waitList.end('job')
     if (wasLeading) await clock.sleep(inFlightMs)
-    standing.abort()
-    await election
+    this.#standing.abort()
+    await this.#election
     await clock.sleep(unreadyMs - (clock.monotonic() - unreadySince))
-    await server.close()
-    watching.abort()
-    await Promise.all(watches)
+    await this.#server.close()
+    this.#watching.abort()
+    await Promise.all(this.#watches)
     await pool.end()
   }
 }
@@ -108,44 +131,44 @@ type Parts = ReturnType<typeof wireParts>
 
 function wireParts(config: Config, log: Log, migrations: Migration[], clock: Clock) {
   const onRefusedSettings = sayOnce(log)
-  const pool = openPool({
-    url: config.databaseUrl,
-    name: config.name,
-    size: config.poolSize,
-    log,
-    onRefusedSettings,
-  })
+  const { databaseUrl: url, name, poolSize: size } = config
+  const pool = openPool({ url, name, size, log, onRefusedSettings })
   const db = createReader(pool)
   const doors = createDoors(pool)
   const gate = new Gate()
   const hints = new HintSender(db, channel, clock, log)
-  const wiring = wireServices({
-    config,
-    db,
-    doors,
-    gate,
-    clock,
-    log,
-    sendHint: (hint) => hints.send(hint),
-  })
+  const sendHint = (hint: Hint) => hints.send(hint)
+  const wiring = wireServices({ config, db, doors, gate, clock, log, sendHint })
   const identity = {
     replicaId: randomUUID(),
-    name: config.name,
-    advertisedUrl: config.advertisedUrl ?? '',
+    name,
+    advertisedUrl: '',
     role: config.role,
     version: apiVersion,
     activeLockId: config.activeLockId,
   }
+  const shared = { pool, db, doors, gate, hints, wiring, identity, clock, migrations }
+  const sweepStates = new Map<string, LoopState>()
+  const watch = wireWatch(config, log, { ...shared, onRefusedSettings })
+  return { ...shared, watch, sweepStates, onRefusedSettings }
+}
+
+function wireWatch(
+  config: Config,
+  log: Log,
+  parts: Pick<
+    Parts,
+    'identity' | 'migrations' | 'doors' | 'clock' | 'wiring' | 'onRefusedSettings'
+  >,
+): Watch {
+  const { identity, wiring } = parts
   const watch: Watch = new Watch({
+    ...parts,
     url: config.leaderDatabaseUrl,
     name: config.name,
     identity: () => identity,
     settings: listenSettings,
-    migrations,
-    doors,
-    clock,
     log,
-    onRefusedSettings,
     onHint: (payload) => {
       heedHint(payload, wiring, () => watch.nudge()).catch((error) => {
         log.debug({ err: error, payload }, 'a hint was not heeded; the scans will find it')
@@ -156,21 +179,7 @@ function wireParts(config: Config, log: Log, migrations: Migration[], clock: Clo
       wiring.tokenCache.refresh()
     },
   })
-  const sweepStates = new Map<string, LoopState>()
-  return {
-    pool,
-    db,
-    doors,
-    gate,
-    hints,
-    wiring,
-    identity,
-    watch,
-    clock,
-    migrations,
-    sweepStates,
-    onRefusedSettings,
-  }
+  return watch
 }
 
 /** A setting that the server does not take costs a margin, not safety: it is named, once. */

@@ -19,7 +19,11 @@ export class Board {
   }
 
   show(facts: BoardFacts): void {
-    if (!this.#out.isTTY) return this.#showChange(facts)
+    if (this.#out.isTTY) this.#draw(facts)
+    else this.#showChange(facts)
+  }
+
+  #draw(facts: BoardFacts): void {
     const lines = boardLines(facts)
     const back = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : ''
     this.#out.write(`${back}\x1b[0J${lines.join('\n')}\n`)

@@ -15,64 +15,77 @@ export function statusCommand(): Command {
   })
 }
 
-/** The status for people; the board of `understudy dev` shows it too. */
-export function statusLines({ leader, replicas, queues, executors, leases }: Status): string[] {
-  const led = leader.name ? `led by ${leader.name} ${ago(leader.since)}` : 'nobody leads'
+/** The status for people. */
+function statusLines(status: Status): string[] {
+  const { leader } = status
+  const led = leader.name ? `led by ${leader.name}, promoted ${ago(leader.since)}` : 'nobody leads'
   return [
     `term ${leader.term}, ${led}`,
-    '',
-    'replicas',
-    ...table(
-      ['', 'name', 'url', 'version', 'started'],
-      replicas.map((replica) => [
-        replica.is_leader ? '*' : '',
-        replica.name,
-        replica.advertised_url,
-        replica.version,
-        ago(replica.started_at),
-      ]),
-    ),
-    '',
-    'queues',
-    ...table(
-      ['queue', 'available', 'scheduled', 'leased', 'failed', 'oldest'],
-      queues.map((queue) => [
-        queue.queue,
-        queue.available,
-        queue.scheduled,
-        queue.leased,
-        queue.failed,
-        ago(queue.oldest_available_at),
-      ]),
-    ),
-    '',
-    'executors',
-    ...table(
-      ['executor', 'epoch', 'state', 'leases', 'capacity', 'queues', 'heartbeat'],
-      executors.map((executor) => [
-        executor.executor_id,
-        executor.epoch,
-        executor.state,
-        executor.leases,
-        executor.capacity,
-        executor.queues.join(','),
-        ago(executor.heartbeat_at),
-      ]),
-    ),
-    '',
-    `leases (${leases.length}, those that expire first)`,
-    ...table(
-      ['job', 'kind', 'executor', 'fence', 'leased', 'expires'],
-      leases
-        .slice(0, 10)
-        .map((lease) => [
-          lease.job_id,
-          lease.kind,
-          lease.executor_id,
-          lease.fence,
-          ago(lease.leased_at),
-          lease.lease_expires_at,
-        ]),
-    ),
+    ...section('replicas', replicaTable(status)),
+    ...section('queues', queueTable(status)),
+    ...section('executors', executorTable(status)),
+    ...section('leases, those that expire first', leaseTable(status)),
   ]
+}
+
+function section(title: string, lines: string[]): string[] {
+  return ['', title, ...lines]
+}
+
+function replicaTable({ replicas }: Status): string[] {
+  return table(
+    ['', 'name', 'url', 'version', 'started'],
+    replicas.map((replica) => [
+      replica.is_leader ? '*' : '',
+      replica.name,
+      replica.advertised_url,
+      replica.version,
+      ago(replica.started_at),
+    ]),
+  )
+}
+
+function queueTable({ queues }: Status): string[] {
+  return table(
+    ['queue', 'available', 'scheduled', 'leased', 'failed', 'oldest'],
+    queues.map((queue) => [
+      queue.queue,
+      queue.available,
+      queue.scheduled,
+      queue.leased,
+      queue.failed,
+      ago(queue.oldest_available_at),
+    ]),
+  )
+}
+
+function executorTable({ executors }: Status): string[] {
+  return table(
+    ['executor', 'epoch', 'state', 'leases', 'capacity', 'queues', 'heartbeat'],
+    executors.map((executor) => [
+      executor.executor_id,
+      executor.epoch,
+      executor.state,
+      executor.leases,
+      executor.capacity,
+      executor.queues.join(','),
+      ago(executor.heartbeat_at),
+    ]),
+  )
+}
+
+function leaseTable({ leases }: Status): string[] {
+  return table(
+    ['job', 'kind', 'executor', 'fence', 'leased', 'expires'],
+    leases
+      .slice(0, 10)
+      .map((lease) => [
+        lease.job_id,
+        lease.kind,
+        lease.executor_id,
+        lease.fence,
+        ago(lease.leased_at),
+        lease.lease_expires_at,
+      ]),
+  )
 }

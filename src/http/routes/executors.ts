@@ -20,12 +20,16 @@ import type { Services } from '../services.ts'
 const tags = ['executors']
 
 export function executorRoutes(app: Scope, services: Services): void {
-  actRoutes(app, services)
+  registerRoute(app, services)
+  heartbeatRoute(app, services)
+  pollRoute(app, services)
+  reportRoute(app, services)
   readRoutes(app, services)
 }
 
-function actRoutes(app: Scope, { executors, polls, heartbeats, reports }: Services): void {
-  const config = { access: access.act }
+const config = { access: access.act }
+
+function registerRoute(app: Scope, { executors }: Services): void {
   app.post(
     '/v1/executors/register',
     {
@@ -45,6 +49,9 @@ function actRoutes(app: Scope, { executors, polls, heartbeats, reports }: Servic
       return reply.code(201).send(await executors.register(request.body))
     },
   )
+}
+
+function heartbeatRoute(app: Scope, { heartbeats }: Services): void {
   app.post(
     '/v1/executors/:id/heartbeat',
     {
@@ -62,6 +69,9 @@ function actRoutes(app: Scope, { executors, polls, heartbeats, reports }: Servic
       return heartbeats.beat(request.params.id, request.body)
     },
   )
+}
+
+function pollRoute(app: Scope, { polls }: Services): void {
   app.post(
     '/v1/executors/:id/poll',
     {
@@ -83,6 +93,9 @@ function actRoutes(app: Scope, { executors, polls, heartbeats, reports }: Servic
       }
     },
   )
+}
+
+function reportRoute(app: Scope, { reports }: Services): void {
   app.post(
     '/v1/executors/:id/report',
     {
