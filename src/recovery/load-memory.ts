@@ -29,12 +29,7 @@ export function loadMemoryPhase(db: Queryable, memory: Memory): Phase {
       for (const classId of claimable) ready.mark(classId)
       offers.clear()
       const leases = await listPolledLeases(db)
-      for (const { executor_id, epoch, job_id, fence, poll_id, offered } of leases) {
-        const entry = directory.find(executor_id)
-        if (entry?.epoch !== epoch) continue
-        entry.lastPollId = poll_id
-        if (offered) offers.add(executor_id, job_id, fence)
-      }
+      offers.load(leases, directory)
       return { executors: executors.length, classes: catalog.classes.size, leases: leases.length }
     },
   }

@@ -33,6 +33,8 @@ export interface JobsOptions {
   doors: Doors
   catalog: ClassCatalog
   waits: JobWaits
+  /** Longest that a request may wait for a job. */
+  pollWaitCapMs: number
   /** Tells whoever claims that jobs came in, on this replica or another. */
   onSubmitted(classIds: number[], hasScheduled: boolean): void
 }
@@ -88,7 +90,8 @@ export class Jobs {
   /** The job once it is final, or as it is when the time is up or the client has hung up. */
   async getSettled(id: string, waitMs: number, gone: AbortSignal): Promise<Job> {
     if (!isJobId(id)) return await this.get(id)
-    const waiting = this.#o.waits.add(id.toLowerCase(), waitMs, gone)
+    const { waits, pollWaitCapMs } = this.#o
+    const waiting = waits.add(id.toLowerCase(), Math.min(waitMs, pollWaitCapMs), gone)
     try {
       // Read after the wait has begun, so that no end falls between the two.
       const job = await this.get(id)

@@ -1,5 +1,7 @@
 import type { Clock } from '../clock.ts'
+import type { OfferRow } from '../sql/claims.ts'
 import type { HeldLease } from '../sql/leases.ts'
+import type { ExecutorDirectory } from './executor-directory.ts'
 
 interface Offer {
   jobId: string
@@ -23,6 +25,18 @@ export class Offers {
 
   clear(): void {
     this.#byExecutor = new Map()
+  }
+
+  /** Takes up what the database knows of offers, and of the polls that they answered, and this process
+   *  does not: those of an earlier term, or of a claim whose outcome was unknown. */
+  load(leases: OfferRow[], directory: ExecutorDirectory): void {
+    for (const { executor_id, epoch, job_id, fence, poll_id, offered } of leases) {
+      const entry = directory.find(executor_id)
+      if (entry?.epoch !== epoch) continue
+      entry.lastPollId = poll_id
+      const isKnown = this.#byExecutor.get(executor_id)?.get(job_id)?.fence === fence
+      if (offered && !isKnown) this.add(executor_id, job_id, fence)
+    }
   }
 
   /** An answer with this job was sent to its executor, just now or by an earlier term. */

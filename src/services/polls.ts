@@ -6,7 +6,13 @@ import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
-import { type ClaimedRow, claimJobs, findHeldUnderPoll, type Slot } from '../sql/claims.ts'
+import {
+  type ClaimedRow,
+  claimJobs,
+  findHeldUnderPoll,
+  listPolledLeases,
+  type Slot,
+} from '../sql/claims.ts'
 import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
@@ -59,7 +65,11 @@ export class Polls {
   readonly #waiting = new Map<Profile, Map<string, WaitingPoll>>()
   /** Executors for which a claim is under way, until it is answered. */
   readonly #claiming = new Map<string, Promise<void>>()
+  /** Polls that came while their classes were ready: their time runs out only once a flush has had the
+   *  chance to serve them, or one that waits for nothing would find nothing under load. */
+  readonly #eager = new Set<Waiter<ClaimedRow[]>>()
   #isFlushing = false
+  #isInDoubt = false
 
   constructor(options: PollsOptions) {
     this.#o = options
@@ -137,6 +147,10 @@ export class Polls {
     const polls = this.#waiting.get(profile) ?? new Map<string, WaitingPoll>()
     polls.set(executorId, poll)
     this.#waiting.set(profile, polls)
+    if (this.#o.ready.within(profile.classIds).length > 0) {
+      this.#eager.add(poll.waiter)
+      poll.waiter.hold()
+    }
     this.#kick()
   }
 
@@ -156,10 +170,14 @@ export class Polls {
     this.#isFlushing = true
     // What arrives in the same turn of the event loop is served together.
     await Promise.resolve()
-    for (let groups = this.#groups(); groups.length > 0; groups = this.#groups()) {
+    for (let isDone = false; !isDone; ) {
+      const eager = [...this.#eager]
+      this.#eager.clear()
+      const groups = this.#groups()
       const term = this.#o.gate.serving
-      if (!term) break
-      for (const group of groups) await this.#flush(term, group)
+      isDone = groups.length === 0 || !term
+      if (term) for (const group of groups) await this.#flush(term, group)
+      for (const waiter of eager) waiter.unhold()
     }
     this.#isFlushing = false
   }
@@ -181,6 +199,22 @@ export class Polls {
     } catch (error) {
       this.#o.log.warn({ err: error }, 'a claim failed; the safety scan will try again')
       this.#o.ready.drained(group.classIds, this.#o.ready.now())
+      this.#isInDoubt = true
+    }
+  }
+
+  /** A claim whose COMMIT was not answered may have given jobs to executors that were told nothing:
+   *  from here on they are offers like any other, which inventory finds, or the same poll_id. */
+  async settleDoubt(): Promise<void> {
+    if (!this.#isInDoubt) return
+    this.#isInDoubt = false
+    try {
+      await this.#o.lane.run(async () => {
+        this.#o.offers.load(await listPolledLeases(this.#o.db), this.#o.directory)
+      })
+    } catch (error) {
+      this.#isInDoubt = true
+      throw error
     }
   }
 

@@ -48,6 +48,7 @@ export function wireServices(o: WiringOptions) {
     doors,
     catalog,
     waits,
+    pollWaitCapMs: config.timings.pollWaitCapMs,
     onSubmitted: (classIds, hasScheduled) => {
       if (gate.leading) {
         work.polls.markReady(classIds)

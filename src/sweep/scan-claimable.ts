@@ -11,6 +11,7 @@ export function scanClaimable(db: Queryable, catalog: ClassCatalog, polls: Polls
     name: 'scan_claimable',
     intervalMs: 1_000,
     runOnce: async () => {
+      await polls.settleDoubt()
       if (!polls.isWaitedFor) return { counts: {} }
       const { classes, claimable } = await probeClaimable(db, polls.waitedClasses())
       if (classes !== catalog.classes.size) await catalog.load()

@@ -10,6 +10,8 @@ export interface PgProxy {
   cut(): void
   /** Passes everything on again, for new connections. */
   heal(): void
+  /** The next COMMIT reaches Postgres; its connection ends before the answer comes back. */
+  loseNextCommit(): Promise<void>
 }
 
 /** A TCP proxy in front of Postgres that can go silent, as a cut cable does. */
@@ -17,6 +19,7 @@ export async function startPgProxy(databaseUrl: string): Promise<PgProxy> {
   const target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
   let mode: 'passing' | 'frozen' | 'cut' = 'passing'
+  let onCommitLost: (() => void) | undefined
   const server = createServer((client) => {
     if (mode === 'cut') {
       client.destroy()
@@ -34,6 +37,19 @@ export async function startPgProxy(databaseUrl: string): Promise<PgProxy> {
     }
     client.pipe(upstream)
     upstream.pipe(client)
+    client.on('data', (chunk: Buffer) => {
+      if (!onCommitLost || !chunk.includes('COMMIT\0')) return
+      const tell = onCommitLost
+      onCommitLost = undefined
+      upstream.unpipe(client)
+      // The answer says that Postgres has committed; it goes no further.
+      upstream.once('data', () => {
+        client.destroy()
+        upstream.destroy()
+        tell()
+      })
+      upstream.resume()
+    })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
@@ -61,5 +77,9 @@ export async function startPgProxy(databaseUrl: string): Promise<PgProxy> {
       mode = 'passing'
       destroyAll()
     },
+    loseNextCommit: () =>
+      new Promise((resolve) => {
+        onCommitLost = resolve
+      }),
   }
 }
