@@ -22,22 +22,29 @@ const cwd = fileURLToPath(root)
 /** `url` is the address of a database with every migration, `folder` a place that goes with it. */
 async function withMigratedDatabase(fn: (url: string, folder: string) => Promise<string>) {
   const folder = await mkdtemp(join(tmpdir(), 'understudy-schema-'))
-  // Postgres runs as a user of its own when this runs as root.
-  await chmod(folder, 0o755)
-  const server = await startEmbeddedPostgres({ folder, settings: { fsync: 'off' } })
+  try {
+    // Postgres runs as a user of its own when this runs as root.
+    await chmod(folder, 0o755)
+    const server = await startEmbeddedPostgres({ folder, settings: { fsync: 'off' } })
+    stopWithUs(server.pid)
+    try {
+      await migrate({ url: server.url })
+      return await fn(server.url, folder)
+    } finally {
+      await server.stop()
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** The server is in a process group of its own: Ctrl-C does not reach it. */
+function stopWithUs(pid: number): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
-      process.kill(server.pid, 'SIGQUIT')
+      process.kill(pid, 'SIGQUIT')
       process.exit(1)
     })
-  }
-  try {
-    await migrate({ url: server.url })
-    return await fn(server.url, folder)
-  } finally {
-    await server.stop()
-    await rm(server.folder, { recursive: true, force: true })
-    await rm(folder, { recursive: true, force: true })
   }
 }
 
