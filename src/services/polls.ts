@@ -1,28 +1,22 @@
 import type { Clock } from '../clock.ts'
-import { limits } from '../contract/common.ts'
 import type { Assignment, Poll } from '../contract/executors.ts'
 import { endByUndelivered } from '../domain/lease.ts'
 import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
-import {
-  type ClaimedRow,
-  claimJobs,
-  findHeldUnderPoll,
-  listPolledLeases,
-  type Slot,
-} from '../sql/claims.ts'
+import { type ClaimedRow, claimJobs, findHeldUnderPoll, listPolledLeases } from '../sql/claims.ts'
 import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
-import type { DirectoryEntry, ExecutorDirectory, Profile } from './executor-directory.ts'
+import type { DirectoryEntry, ExecutorDirectory } from './executor-directory.ts'
 import type { Lane } from './lane.ts'
 import type { LeaseEnds } from './lease-ends.ts'
 import type { Offers } from './offers.ts'
 import type { ReadyClasses } from './ready-classes.ts'
 import { requireServing } from './serving.ts'
 import type { Waiter, WaitList } from './wait-list.ts'
+import { dealSlots, type Group, type WaitingPoll, WaitingPolls } from './waiting-polls.ts'
 
 export interface PollsOptions {
   db: Queryable
@@ -42,19 +36,6 @@ export interface PollsOptions {
   leaseTtlMs: number
 }
 
-interface WaitingPoll {
-  entry: DirectoryEntry
-  max: number
-  pollId: string | null
-  waiter: Waiter<ClaimedRow[]>
-}
-
-/** Polls that one claim statement serves: they can all do the same ready classes. */
-interface Group {
-  classIds: number[]
-  polls: WaitingPoll[]
-}
-
 /**
  * Polls and the claims that answer them. Waiting polls cost no query; whatever makes a job claimable
  * marks its class ready, and one flush at a time serves everybody who waits for a ready class. One
@@ -62,7 +43,7 @@ interface Group {
  */
 export class Polls {
   readonly #o: PollsOptions
-  readonly #waiting = new Map<Profile, Map<string, WaitingPoll>>()
+  readonly #waiting = new WaitingPolls()
   /** Executors for which a claim is under way, until it is answered. */
   readonly #claiming = new Map<string, Promise<void>>()
   /** Polls that came while their classes were ready: their time runs out only once a flush has had the
@@ -93,7 +74,7 @@ export class Polls {
       group: 'poll',
       waitMs: this.#waitMs(body.wait_ms),
       gone,
-      onLeave: (left) => this.#leave(entry, left),
+      onLeave: (left) => this.#waiting.leave(entry, left),
     })
     if (!waiter.isSettled) this.#enter({ entry, max: body.max, pollId, waiter })
     return this.#toAssignments((await waiter.answer) ?? [])
@@ -112,18 +93,17 @@ export class Polls {
   }
 
   get isWaitedFor(): boolean {
-    return this.#waiting.size > 0
+    return !this.#waiting.isEmpty
   }
 
   /** The classes that somebody waits for. */
   waitedClasses(): number[] {
-    const classIds = [...this.#waiting.keys()].flatMap((profile) => [...profile.classIds])
-    return [...new Set(classIds)]
+    return this.#waiting.classes()
   }
 
   #find(executorId: string): WaitingPoll | undefined {
     const entry = this.#o.directory.find(executorId)
-    return entry && this.#waiting.get(entry.profile)?.get(executorId)
+    return entry && this.#waiting.find(entry)
   }
 
   /** A poll whose answer was lost gets what is still held under it. */
@@ -143,26 +123,16 @@ export class Polls {
   }
 
   #enter(poll: WaitingPoll): void {
-    const { profile, executorId } = poll.entry
-    const polls = this.#waiting.get(profile) ?? new Map<string, WaitingPoll>()
-    polls.set(executorId, poll)
-    this.#waiting.set(profile, polls)
-    if (this.#o.ready.within(profile.classIds).length > 0) {
+    this.#waiting.enter(poll)
+    if (this.#o.ready.within(poll.entry.profile.classIds).length > 0) {
       this.#eager.add(poll.waiter)
       poll.waiter.hold()
     }
     this.#kick()
   }
 
-  #leave({ profile, executorId }: DirectoryEntry, waiter: Waiter<ClaimedRow[]>): void {
-    const polls = this.#waiting.get(profile)
-    if (polls?.get(executorId)?.waiter !== waiter) return
-    polls.delete(executorId)
-    if (polls.size === 0) this.#waiting.delete(profile)
-  }
-
   #kick(): void {
-    if (!this.#isFlushing && this.#groups().length > 0) void this.#flushAll()
+    if (!this.#isFlushing && this.#waiting.groups(this.#o.ready).length > 0) void this.#flushAll()
   }
 
   /** Never rejects. */
@@ -173,24 +143,13 @@ export class Polls {
     for (let isDone = false; !isDone; ) {
       const eager = [...this.#eager]
       this.#eager.clear()
-      const groups = this.#groups()
+      const groups = this.#waiting.groups(this.#o.ready)
       const term = this.#o.gate.serving
       isDone = groups.length === 0 || !term
       if (term) for (const group of groups) await this.#flush(term, group)
       for (const waiter of eager) waiter.unhold()
     }
     this.#isFlushing = false
-  }
-
-  #groups(): Group[] {
-    const groups: Group[] = []
-    for (const [profile, polls] of this.#waiting) {
-      const classIds = this.#o.ready.within(profile.classIds)
-      if (classIds.length > 0) {
-        groups.push({ classIds, polls: [...polls.values().take(pollsAtOnce)] })
-      }
-    }
-    return groups
   }
 
   async #flush(term: Term, group: Group): Promise<void> {
@@ -288,21 +247,4 @@ export class Polls {
       on_silence: row.on_silence,
     }))
   }
-}
-
-/** Most polls that one claim serves. */
-const pollsAtOnce = 64
-
-/** Dealt round by round, so that a few jobs go to many executors rather than all to the first. */
-function dealSlots(polls: WaitingPoll[]): Slot[] {
-  const slots: Slot[] = []
-  const rounds = Math.max(0, ...polls.map(({ max }) => max))
-  for (let round = 0; round < rounds; round += 1) {
-    for (const { entry, max, pollId } of polls) {
-      if (round >= max) continue
-      if (slots.length === limits.assignments) return slots
-      slots.push({ executor_id: entry.executorId, epoch: entry.epoch, poll_id: pollId })
-    }
-  }
-  return slots
 }
