@@ -36,6 +36,7 @@ test.each([
   ['services/jobs.ts', "import { x } from 'vitest'"],
   ['services/jobs.ts', "export { x } from '../sql/jobs.ts'"],
   ['services/jobs.ts', "import { env } from 'node:process'"],
+  ['services/jobs.ts', 'const { pid, env } = process'],
   ['brand-new/x.ts', ''],
 ])('%s is refused %s', (file, source) => {
   expect(importFaults(file, source, dependencies)).toHaveLength(1)
