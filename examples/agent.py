@@ -14,8 +14,7 @@ line of its stdout is the result, if it is JSON. Any other: the attempt failed, 
 its error if it is {"code": ..., "message": ..., "retryable": ...}.
 
 SIGTERM or SIGINT: take no new work, finish what is held. Once more: stop it and give it back.
-A refusal (a newer process has this id, the token is bad) ends it with exit code 1. The protocol
-is docs/executor-protocol.md.
+A refusal (a newer process has this id, a bad token) ends it: 1. See docs/executor-protocol.md.
 """
 import http.client, itertools, json, os, random, shutil, signal, socket, subprocess, sys, tempfile
 from threading import Event, Thread
@@ -123,15 +122,15 @@ class Agent:
             sleep(problem.get("retry_after_ms", jitter) / 1000)
 
     def work(self, queues):
-        wanted = {"executor_id": self.id, "queues": queues}
-        registered = self.ask("register", lambda: self.unless_leaving(wanted))
+        ask = self.unless_leaving
+        registered = self.ask("register", lambda: ask({"executor_id": self.id, "queues": queues}))
         self.epoch, self.self_fence = registered["epoch"], registered["self_fence_ms"] / 1000
         print(f"{self.id} registered, epoch {self.epoch}", file=sys.stderr)
         Thread(target=self.beat, daemon=True).start()
-        poll, seconds = {"epoch": self.epoch, "wait_ms": POLL_MS}, POLL_MS / 1000 + 2
+        poll = {"epoch": self.epoch, "wait_ms": POLL_MS}
         for number in itertools.count():  # one poll_id until there is an answer, then the next
             poll["poll_id"] = str(number)
-            answer = self.ask(f"{self.id}/poll", lambda: self.unless_leaving(poll), seconds)
+            answer = self.ask(f"{self.id}/poll", lambda: ask(poll), POLL_MS / 1000 + 2)
             for assignment in answer["assignments"]:
                 self.run(Job(assignment, "shutdown" if self.leaving else None))
 
@@ -169,9 +168,9 @@ class Agent:
 
     def inventory(self):
         self.sent_at, job = monotonic(), self.job
-        is_silent = self.sent_at - self.heard_at > self.self_fence
-        if job and is_silent and job.a["on_silence"] == "abort":
-            job.stop("silence")
+        if self.sent_at - self.heard_at > self.self_fence:
+            if job and job.a["on_silence"] == "abort":
+                job.stop("silence")
         return {"epoch": self.epoch, "assignments": [job.lease] if job else []}
 
     def unless_leaving(self, body):
@@ -180,6 +179,7 @@ class Agent:
         return sys.exit(0) if self.leaving else body
 
     def leave(self, *_):
+        os.write(2, b"taking no new work\n")  # not print: this interrupts it anywhere
         if self.leaving and self.job:
             self.job.stop("shutdown")
         self.leaving = True

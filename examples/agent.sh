@@ -24,7 +24,8 @@ for tool in curl jq timeout "$1"; do
   command -v "$tool" >/dev/null || { echo "agent.sh needs $tool, which is not here" >&2 && exit 1; }
 done
 IFS=, read -ra urls <<<"${UNDERSTUDY_URLS:?is not set}"
-id=${UNDERSTUDY_EXECUTOR_ID:-$(hostname)} command=("$@") leaving='' beats='' tried=0 polls=0
+id=${UNDERSTUDY_EXECUTOR_ID:-$(hostname)} queues=${UNDERSTUDY_QUEUES:-default} command=("$@")
+leaving='' beats='' tried=0 polls=0
 
 # The loop that works and the loop that beats share files. `at`: which URL served last; `held`: the
 # lease, and `pid` its command while it runs; `reason`: why that is to stop.
@@ -40,7 +41,7 @@ mkfifo "$dir/nudge" && exec 3<>"$dir/nudge" # a line in it: beat now
 post() { # CALL SECONDS BODY
   local at round status=000 code='' ms=''
   at=$(<"$dir/at")
-  if answer=$(curl --silent --show-error --connect-timeout 1 --max-time "$2" --header "@$dir/headers" \
+  if answer=$(curl -sS --connect-timeout 1 --max-time "$2" --header "@$dir/headers" \
     --data-binary @- --write-out '\n%{http_code}' "${urls[at]%/}/v1/executors/$1" <<<"$3"); then
     status=${answer##*$'\n'} answer=${answer%$'\n'*}
   fi
@@ -97,18 +98,13 @@ report() { # LEASE END, until it is answered; an end that is refused, for its si
   echo "$1 $(jq -r .outcome <<<"$2"): $(jq -r '.results[0] | .reason // .status' <<<"$answer")" >&2
 }
 
-run() { # ASSIGNMENT LEASE
-  local vars limit pid code=0 end
-  readarray -t vars < <(jq -r '"JOB_ID=\(.job_id)", "FENCE=\(.fence)", "ATTEMPT=\(.attempt)",
-    "QUEUE=\(.queue)", "KIND=\(.kind)", (.checkpoint | values | "CHECKPOINT=\(tojson)")
-    | "UNDERSTUDY_" + .' <<<"$1")
-  limit=$(jq '.run_timeout_ms // 0 | . / 1000' <<<"$1")
-  jq -c .payload <<<"$1" >"$dir/payload"
-  put reason '' && put on_silence "$(jq -r .on_silence <<<"$1")"
-  env -u UNDERSTUDY_TOKEN "${vars[@]}" timeout -k "${UNDERSTUDY_GRACE:-10}" "$limit" \
-    "${command[@]}" <"$dir/payload" >"$dir/stdout" 3>&- &
+run() { # LEASE PAYLOAD SECONDS ON_SILENCE VARIABLE...
+  local pid code=0 end
+  put reason '' && put on_silence "$4"
+  env -u UNDERSTUDY_TOKEN "${@:5}" timeout -k "${UNDERSTUDY_GRACE:-10}" "$3" "${command[@]}" \
+    <<<"$2" >"$dir/stdout" 3>&- &
   pid=$!
-  put pid "$pid" && put held "$2" && echo >&3 # shows at once that the job has arrived
+  put pid "$pid"
   while kill -0 "$pid" 2>/dev/null; do wait "$pid" || true; done # a signal to us ends a wait early
   wait "$pid" || code=$?
   put pid ''
@@ -124,18 +120,17 @@ run() { # ASSIGNMENT LEASE
       failed($last.code; $last.message // "" | tostring)
       | .error.retryable = ($last.retryable != false)
     else failed("exit_code"; "exit code " + $code) end')
-  [[ -z $end ]] || report "$2" "$end"
-  put held ''
+  [[ -z $end ]] || report "$1" "$end"
 }
 
 leave() {
+  echo 'taking no new work' >&2
   [[ -z $leaving ]] || stop "$(<"$dir/held")" shutdown
   leaving=1
 }
 
 trap leave TERM INT
-registration=$(jq -cn '{executor_id: $ARGS.positional[0], queues: ($ARGS.positional[1] / ",")}' \
-  --args "$id" "${UNDERSTUDY_QUEUES:-default}")
+registration="{\"executor_id\":\"$id\",\"queues\":[\"${queues//,/\",\"}\"]}"
 until post register 2 "$registration"; do (($? == 1)) && [[ -z $leaving ]] || exit 1; done
 read -r epoch self_fence < <(jq -r '"\(.epoch) \(.self_fence_ms / 1000 | floor)"' <<<"$answer")
 echo "$id registered, epoch $epoch" >&2
@@ -149,10 +144,14 @@ while [[ -z $leaving ]]; do
     continue # an answer may have been lost: the same poll_id again
   }
   polls=$((polls + 1))
-  assignment=$(jq -c '.assignments[]' <<<"$answer")
-  [[ -n $assignment ]] || continue
-  lease=$(jq -c '{job_id, fence}' <<<"$assignment")
-  if [[ -n $leaving ]]; then report "$lease" '{"outcome":"released"}' && break; fi
-  echo "$lease started" >&2
-  run "$assignment" "$lease"
+  readarray -t job < <(jq -r '.assignments[] | ({job_id, fence} | tojson), (.payload | tojson),
+    (.run_timeout_ms // 0 | . / 1000), .on_silence, ("UNDERSTUDY_" + ("JOB_ID=\(.job_id)",
+    "FENCE=\(.fence)", "ATTEMPT=\(.attempt)", "QUEUE=\(.queue)", "KIND=\(.kind)",
+    (.checkpoint | values | "CHECKPOINT=\(tojson)")))' <<<"$answer")
+  ((${#job[@]} > 0)) || continue
+  if [[ -n $leaving ]]; then report "${job[0]}" '{"outcome":"released"}' && break; fi
+  put held "${job[0]}" && echo >&3 # shows at once that the job has arrived
+  echo "${job[0]} started" >&2
+  run "${job[@]}"
+  put held ''
 done
