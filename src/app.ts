@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, handlerTimeoutMs } from './config.ts'
-import { apiVersion } from './http/openapi.ts'
 import { buildServer, type Server } from './http/server.ts'
 import { standingOf } from './http/standing.ts'
 import { type ElectionEvent, type ElectionOptions, runElection } from './leader/election.ts'
@@ -29,6 +28,7 @@ import { expireLeases } from './sweep/expire-leases.ts'
 import { scanClaimable } from './sweep/scan-claimable.ts'
 import { runSweeps } from './sweep/scheduler.ts'
 import { wakeDue } from './sweep/wake-due-jobs.ts'
+import { version } from './version.ts'
 
 /** What tests put in the place of the real thing, or listen to. */
 export interface Seams {
@@ -87,7 +87,7 @@ export class App {
     await this.#server.listen({ host, port: this.#config.port })
     const { port } = this.#server.server.address() as AddressInfo
     this.identity.advertisedUrl = advertisedUrl ?? `http://${host}:${port}`
-    this.#log.info({ host, port, role, version: apiVersion }, 'listening')
+    this.#log.info({ host, port, role, version }, 'listening')
     const { signal } = this.#watching
     const look = { name: 'look_for_ended_jobs', intervalMs: jobLookMs, clock, log: this.#log }
     this.#watches = [
@@ -144,7 +144,7 @@ function wireParts(config: Config, log: Log, migrations: Migration[], clock: Clo
     name,
     advertisedUrl: '',
     role: config.role,
-    version: apiVersion,
+    version,
     activeLockId: config.activeLockId,
   }
   const shared = { pool, db, doors, gate, hints, wiring, identity, clock, migrations }

@@ -44,7 +44,8 @@ const lockId = z
     return number >= int64.min && number <= int64.max
   }, 'must fit into a bigint (-2^63 to 2^63-1)')
 
-const serverSchema = z.object({
+/** The variables of a replica. */
+export const serverSchema = z.object({
   DATABASE_URL: postgresUrl,
   UNDERSTUDY_LEADER_DATABASE_URL: postgresUrl.optional(),
   UNDERSTUDY_HOST: z.string().default('127.0.0.1'),
@@ -212,7 +213,8 @@ export function loadConfig(env: Env = process.env): Config {
   })
 }
 
-const clientSchema = z.object({
+/** The variables of a client. */
+export const clientSchema = z.object({
   UNDERSTUDY_URLS: z
     .string()
     .transform((list) => list.split(',').map((url) => url.trim().replace(/\/+$/, '')))

@@ -8,8 +8,9 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    // Only to end what hangs: nothing is judged by how long it takes.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     // A test that passes only when it is run again is a bug that was found.
     retry: 0,
     allowOnly: false,

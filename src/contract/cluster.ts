@@ -2,7 +2,9 @@ import { z } from 'zod'
 import { Count, Instant } from './common.ts'
 import { Executor } from './executors.ts'
 
-export const ControllerState = z.enum(['standby', 'recovering', 'active', 'draining'])
+export const ControllerState = z
+  .enum(['standby', 'recovering', 'active', 'draining'])
+  .meta({ id: 'ControllerState' })
 
 export const Health = z
   .object({

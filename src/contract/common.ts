@@ -70,6 +70,7 @@ export const Problem = z
     code: z.string().meta({ description: 'Stable; see docs/errors.md.' }),
     detail: z.string(),
     retryable: z.boolean().meta({ description: 'Whether the same request may succeed later.' }),
+    request_id: z.string().meta({ description: 'Stands in the replica’s log, too.' }),
     errors: z
       .array(z.object({ path: z.string(), message: z.string() }))
       .optional()

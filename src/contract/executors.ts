@@ -2,7 +2,9 @@ import { z } from 'zod'
 import { Count, Duration, Instant, Json, Labels, limits, Name, PositiveCount } from './common.ts'
 import { JobError, JobState } from './jobs.ts'
 
-export const ExecutorParams = z.object({ id: z.string() })
+export const ExecutorParams = z.object({
+  id: z.string().meta({ description: 'The executor_id.' }),
+})
 
 /** Announces an executor process. Each registration raises the epoch; older ones are cut off. */
 export const Register = z

@@ -12,14 +12,9 @@ import {
   Text,
 } from './common.ts'
 
-export const JobState = z.enum([
-  'available',
-  'leased',
-  'waiting',
-  'succeeded',
-  'failed',
-  'cancelled',
-])
+export const JobState = z
+  .enum(['available', 'leased', 'waiting', 'succeeded', 'failed', 'cancelled'])
+  .meta({ id: 'JobState' })
 export type JobState = z.infer<typeof JobState>
 
 /** Delay before retry n (from 0): full jitter up to min(cap_ms, base_ms × factor^n). */
@@ -33,18 +28,23 @@ export const Backoff = z.strictObject({
 export const OnSilence = z.enum(['continue', 'abort'])
 
 /** A job's failure, as its executor or the control plane tells it. */
-export const JobError = z.strictObject({
-  code: Text(128),
-  message: Text(16_384).default(''),
-  retryable: z.boolean().default(true).meta({ description: 'false: no attempt is left over.' }),
-})
+export const JobError = z
+  .strictObject({
+    code: Text(128),
+    message: Text(16_384).default(''),
+    retryable: z.boolean().default(true).meta({ description: 'false: no attempt is left over.' }),
+  })
+  .meta({ id: 'JobError' })
 export type JobError = z.infer<typeof JobError>
 
 export const IdempotencyKey = z
   .string()
   .regex(/^[\x21-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters without blanks')
 
-const delays = { run_at: Instant.optional(), delay_ms: Duration.optional() }
+const delays = {
+  run_at: Instant.optional().meta({ description: 'Not before this instant. Not with delay_ms.' }),
+  delay_ms: Duration.optional().meta({ description: 'Not before so long from now.' }),
+}
 
 /** A job to run. Only `kind` is required. */
 export const JobSubmit = z
@@ -129,7 +129,9 @@ export const Job = z
   .meta({ id: 'Job' })
 export type Job = z.infer<typeof Job>
 
-export const SubmitHeaders = z.object({ 'idempotency-key': IdempotencyKey.optional() })
+export const SubmitHeaders = z.object({
+  'idempotency-key': IdempotencyKey.optional().meta({ description: 'As idempotency_key.' }),
+})
 export const SubmitCreated = z.object({ job: Job })
 export const SubmitReplayed = z.object({ job: Job, replayed: z.literal(true) })
 export type SubmitAnswer = { job: Job; replayed?: true }
@@ -140,7 +142,7 @@ export const BatchAnswer = z.object({
 })
 export type BatchAnswer = z.infer<typeof BatchAnswer>
 
-export const JobParams = z.object({ id: z.string() })
+export const JobParams = z.object({ id: z.string().meta({ description: 'Of the job.' }) })
 export const JobQuery = z.strictObject({
   wait_ms: z.coerce.number().int().min(0).max(60_000).optional().meta({
     description: 'Wait so long for the job to be final; capped like a poll.',

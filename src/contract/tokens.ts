@@ -3,7 +3,7 @@ import { Instant, Name, Text } from './common.ts'
 
 /** executor: its own executor and its assignments. submit: submit and read jobs. read: every GET.
  *  operator: those two, and running the fleet. admin: everything. */
-export const Role = z.enum(['executor', 'submit', 'read', 'operator', 'admin'])
+export const Role = z.enum(['executor', 'submit', 'read', 'operator', 'admin']).meta({ id: 'Role' })
 export type Role = z.infer<typeof Role>
 
 export const ExecutorPattern = z
@@ -49,5 +49,5 @@ export const Token = z
 export type Token = z.infer<typeof Token>
 
 export const TokenList = z.object({ tokens: z.array(Token) })
-export const TokenParams = z.object({ id: z.string() })
+export const TokenParams = z.object({ id: z.string().meta({ description: 'Of the token.' }) })
 export const TokenAnswer = z.object({ token: Token })

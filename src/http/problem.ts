@@ -3,7 +3,6 @@ import type { FastifyError, FastifyReply } from 'fastify'
 import type { z } from 'zod'
 import type { Problem } from '../contract/common.ts'
 import { AppError, type ErrorCode, errorTable, type Fault } from '../errors.ts'
-import { sqlState } from '../sql/failure.ts'
 
 /** What a 503 adds, so that a client knows where to go and when. */
 export interface Whereabouts {
@@ -28,6 +27,7 @@ export function sendProblem(
     code: error.code,
     detail: error.message,
     retryable,
+    request_id: reply.request.id,
   }
   if (error.faults.length > 0) problem.errors = error.faults
   if (status === 401) reply.header('WWW-Authenticate', 'Bearer')
@@ -51,16 +51,12 @@ export function sendProblem(
 const frameworkCodes: Record<string, [ErrorCode, string]> = {
   FST_ERR_CTP_BODY_TOO_LARGE: ['payload_too_large', 'the body is larger than this route takes'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'send application/json'],
-  FST_ERR_CTP_EMPTY_JSON_BODY: ['malformed_json', 'the body is empty'],
-  FST_ERR_CTP_INVALID_JSON_BODY: ['malformed_json', 'the body is not JSON'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'Content-Length does not fit the body'],
 }
 
 /** Names any error that a route can throw. What has no name is internal. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error
-  if (error instanceof SyntaxError) return new AppError('malformed_json', 'the body is not JSON')
-  if (isTooDeep(error)) return new AppError('invalid_request', 'the body is nested too deeply')
   const { code, statusCode } = error as Partial<FastifyError>
   const known = code === undefined ? undefined : frameworkCodes[code]
   if (known) return new AppError(...known)
@@ -70,13 +66,6 @@ export function toAppError(error: unknown): AppError {
   return new AppError('internal', 'this should not have happened; the log has more', {
     cause: error,
   })
-}
-
-/** JSON nested deeper than the stack of Node or of Postgres (54001) can follow. */
-function isTooDeep(error: unknown): boolean {
-  return (
-    (error instanceof RangeError && /call stack/.test(error.message)) || sqlState(error) === '54001'
-  )
 }
 
 /** One fault per faulty field; a strict object's complaint names each unknown field by its path. */

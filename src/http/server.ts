@@ -1,19 +1,21 @@
+import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import Fastify, { type FastifyInstance, LogController, type RouteOptions } from 'fastify'
-import {
-  jsonSchemaTransform,
-  jsonSchemaTransformObject,
-  serializerCompiler,
-  type ZodTypeProvider,
-} from 'fastify-type-provider-zod'
+import Fastify, {
+  type FastifyInstance,
+  type FastifyRequest,
+  LogController,
+  type RouteOptions,
+} from 'fastify'
+import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { z } from 'zod'
 import { limits } from '../contract/common.ts'
 import { AppError, errorTable } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Principal } from '../services/tokens.ts'
 import { type Access, authenticate, authorize } from './auth.ts'
-import { openapiInfo } from './openapi.ts'
+import { parseJsonBody } from './json-body.ts'
+import { openapiInfo, openapiTransforms } from './openapi.ts'
 import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { executorRoutes } from './routes/executors.ts'
@@ -38,9 +40,7 @@ function createFastify(log: Log, handlerTimeoutMs: number) {
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytes,
-    // Keys like __proto__ in a payload are data: nothing here merges a body into another object.
-    onProtoPoisoning: 'ignore',
-    onConstructorPoisoning: 'ignore',
+    genReqId: () => randomUUID(),
     requestTimeout: 15_000,
     keepAliveTimeout: 75_000,
     connectionTimeout: handlerTimeoutMs + 15_000,
@@ -54,7 +54,12 @@ function createFastify(log: Log, handlerTimeoutMs: number) {
 export async function buildServer(options: ServerOptions): Promise<Server> {
   const { services, log, handlerTimeoutMs } = options
   const app = createFastify(log, handlerTimeoutMs)
-  app.removeContentTypeParser('text/plain')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string' },
+    async (_request: FastifyRequest, body: string | Buffer) => parseJsonBody(String(body)),
+  )
   app.setSerializerCompiler(serializerCompiler)
   app.setValidatorCompiler<z.ZodType>(({ schema }) => (data) => {
     const parsed = schema.safeParse(data)
@@ -65,8 +70,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   guard(app, options)
   await app.register(swagger, {
     openapi: openapiInfo,
-    transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    ...openapiTransforms,
   })
   await app.register(docsPages)
   for (const routes of [healthRoutes, clusterRoutes, jobRoutes, executorRoutes, tokenRoutes]) {
@@ -100,14 +104,23 @@ function refuseRoutesWithoutAccess(app: Server) {
 function answerErrors(app: Server, { log, whereabouts }: ServerOptions) {
   app.setErrorHandler((error, request, reply) => {
     const problem = toAppError(error)
-    const { level } = errorTable[problem.code]
-    const context = { err: problem.cause ?? problem, code: problem.code, request_id: request.id }
-    log[level](context, `${request.method} ${request.routeOptions.url ?? ''} refused`)
+    logRefusal(log, request, problem)
     return sendProblem(reply, problem, whereabouts())
   })
   app.setNotFoundHandler((_request, reply) =>
     sendProblem(reply, new AppError('not_found', 'there is no such route'), whereabouts()),
   )
+}
+
+/** A refusal that we meant needs no stack; what caused one that we did not mean is the news. */
+function logRefusal(log: Log, request: FastifyRequest, problem: AppError) {
+  const { code, cause, message } = problem
+  const { level } = errorTable[code]
+  const route = `${request.method} ${request.routeOptions.url ?? ''}`
+  const context = { request_id: request.id, code, detail: message }
+  if (cause === undefined) log.debug(context, `${route} refused`)
+  else if (code === 'internal') log.error({ ...context, err: cause }, `${route} failed`)
+  else log[level]({ ...context, cause: String(cause) }, `${route} refused`)
 }
 
 const nobody: Principal = {

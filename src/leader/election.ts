@@ -149,7 +149,7 @@ function endTermWith(term: Term, signal: AbortSignal, reason: EndReason): () => 
 /** The lock goes first, so that a successor need not wait for our sweeps to end. */
 async function letGo(o: ElectionOptions, session: LockSession, term: Term) {
   const reason = term.endReason ?? 'session_ended'
-  o.log.warn({ term: term.number, reason }, 'leadership ended')
+  o.log[reason === 'hand_over' ? 'info' : 'warn']({ term: term.number, reason }, 'leadership ended')
   if (reason === 'hand_over' || reason === 'recovery_failed') await session.close()
   else session.destroy()
   try {

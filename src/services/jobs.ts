@@ -7,6 +7,7 @@ import type {
   BatchAnswer,
   Job,
   JobList,
+  JobState,
   JobSubmit,
   SubmitAnswer,
 } from '../contract/jobs.ts'
@@ -105,7 +106,7 @@ export class Jobs {
 
   async list(filter: {
     queue?: string | undefined
-    state?: string | undefined
+    state?: JobState | undefined
     kind?: string | undefined
     label?: string[] | undefined
     cursor?: string | undefined

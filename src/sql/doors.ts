@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import { AppError } from '../errors.ts'
-import { asUnavailable, isConnectionFailure, isRetryable, sqlState, termOver } from './failure.ts'
+import { asUnavailable, isInStep, isRetryable, sqlState, termOver } from './failure.ts'
 import { type Queryable, release } from './pool.ts'
 
 /**
@@ -85,7 +85,7 @@ async function transact<T>(
     inStep = true
     return result
   } catch (error) {
-    inStep = !committing && !isConnectionFailure(error) && (await rollBack(client))
+    inStep = !committing && isInStep(error) && (await rollBack(client))
     throw error
   } finally {
     release(client, inStep)

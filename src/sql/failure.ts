@@ -53,8 +53,13 @@ const networkCodes = new Set([
 const driverMessages =
   /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/
 
-/** An error of the driver or the network: the session may be out of step with the server. */
-export function isConnectionFailure(error: unknown): boolean {
+/** Whether a session that failed so may be used again: not after an error of the driver or the network,
+ *  and not if it is read-only, which it would stay when its server is no longer. */
+export function isInStep(error: unknown): boolean {
+  return !isConnectionFailure(error) && sqlState(error) !== '25006'
+}
+
+function isConnectionFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const { code } = error as { code?: string }
   return (code !== undefined && networkCodes.has(code)) || driverMessages.test(error.message)

@@ -1,3 +1,6 @@
+import { sql } from 'kysely'
+import { jsonBuildObject } from 'kysely/helpers/postgres'
+import { build, rowsOf } from './build.ts'
 import type { Queryable } from './pool.ts'
 
 /** A job about to be inserted. Its id is chosen by the replica, so that nothing need be read back to
@@ -102,12 +105,29 @@ export async function findJobsByKey(
   return rows
 }
 
-const summaryColumns = `j.id, j.kind, j.queue, j.state, j.scheduled, j.labels, c.requires, j.priority,
-  j.run_at, j.fence, j.attempt, j.max_attempts, j.lost_leases,
-  json_build_object('base_ms', j.backoff_base_ms, 'factor', j.backoff_factor,
-    'cap_ms', j.backoff_cap_ms) AS backoff,
-  j.run_timeout_ms, j.on_silence, j.executor_id, j.epoch, j.lease_expires_at, j.idempotency_key,
-  j.created_at, j.finished_at`
+const summaryColumns = [
+  'j.id',
+  'j.kind',
+  'j.queue',
+  'j.state',
+  'j.scheduled',
+  'j.labels',
+  'c.requires',
+  'j.priority',
+  'j.run_at',
+  'j.fence',
+  'j.attempt',
+  'j.max_attempts',
+  'j.lost_leases',
+  'j.run_timeout_ms',
+  'j.on_silence',
+  'j.executor_id',
+  'j.epoch',
+  'j.lease_expires_at',
+  'j.idempotency_key',
+  'j.created_at',
+  'j.finished_at',
+] as const
 
 export interface JobSummaryRow {
   id: string
@@ -145,7 +165,9 @@ export interface JobRow extends JobSummaryRow {
 export async function findJobs(db: Queryable, ids: string[]): Promise<JobRow[]> {
   const { rows } = await db.query<JobRow>({
     name: 'find_jobs',
-    text: `SELECT ${summaryColumns}, j.payload, a.error, p.progress,
+    text: `SELECT ${summaryColumns.join(', ')}, j.payload, a.error, p.progress,
+        json_build_object('base_ms', j.backoff_base_ms, 'factor', j.backoff_factor,
+          'cap_ms', j.backoff_cap_ms) AS backoff,
         CASE WHEN j.state = 'succeeded' THEN a.result END AS result
       FROM jobs j
       JOIN classes c USING (class_id)
@@ -172,37 +194,36 @@ export async function findSettledJobs(db: Queryable, ids: string[]): Promise<str
 
 export interface JobFilter {
   queue?: string | undefined
-  state?: string | undefined
+  state?: JobSummaryRow['state'] | undefined
   kind?: string | undefined
   labels: Record<string, string>
   beforeId?: string | undefined
   limit: number
 }
 
-/** Newest first: ids are UUIDv7, so their order is that of submission. */
-export async function listJobs(db: Queryable, filter: JobFilter): Promise<JobSummaryRow[]> {
-  const { rows } = await db.query<JobSummaryRow>(jobListQuery(filter))
-  return rows
-}
-
-/** With only the conditions that were asked for, so that each list can use the index that fits it. */
-function jobListQuery({ queue, state, kind, labels, beforeId, limit }: JobFilter) {
-  const values: unknown[] = []
-  const where: string[] = []
-  const add = (condition: (parameter: string) => string, value: unknown) => {
-    values.push(value)
-    where.push(condition(`$${values.length}`))
+/** Newest first: ids are UUIDv7, so their order is that of submission. Only the conditions that were
+ *  asked for, so that each list can use the index that fits it. */
+export function listJobs(db: Queryable, filter: JobFilter): Promise<JobSummaryRow[]> {
+  const { queue, state, kind, labels, beforeId, limit } = filter
+  let query = build
+    .selectFrom('jobs as j')
+    .innerJoin('classes as c', 'c.class_id', 'j.class_id')
+    .select(summaryColumns)
+    .select(({ ref }) =>
+      jsonBuildObject({
+        base_ms: ref('j.backoff_base_ms'),
+        factor: ref('j.backoff_factor'),
+        cap_ms: ref('j.backoff_cap_ms'),
+      }).as('backoff'),
+    )
+    .orderBy('j.id', 'desc')
+    .limit(limit)
+  if (queue !== undefined) query = query.where('j.queue', '=', queue)
+  if (state !== undefined) query = query.where('j.state', '=', state)
+  if (kind !== undefined) query = query.where('j.kind', '=', kind)
+  if (beforeId !== undefined) query = query.where('j.id', '<', beforeId)
+  if (Object.keys(labels).length > 0) {
+    query = query.where(sql<boolean>`j.labels @> ${JSON.stringify(labels)}::jsonb`)
   }
-  if (queue !== undefined) add((p) => `j.queue = ${p}`, queue)
-  if (kind !== undefined) add((p) => `j.kind = ${p}`, kind)
-  if (state !== undefined) add((p) => `j.state = ${p}`, state)
-  if (Object.keys(labels).length > 0) add((p) => `j.labels @> ${p}::jsonb`, JSON.stringify(labels))
-  if (beforeId !== undefined) add((p) => `j.id < ${p}::uuid`, beforeId)
-  values.push(limit)
-  return {
-    text: `SELECT ${summaryColumns} FROM jobs j JOIN classes c USING (class_id)
-      ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''}
-      ORDER BY j.id DESC LIMIT $${values.length}`,
-    values,
-  }
+  return rowsOf(db, query)
 }

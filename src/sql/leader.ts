@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import { build, rowsOf } from './build.ts'
 import type { Queryable } from './pool.ts'
 
 /** Statements of leadership. Those that take a `Client` run on the lock session. */
@@ -71,7 +72,8 @@ export async function recordTermEnd(
   reason: string,
 ): Promise<void> {
   await db.query({
-    text: `UPDATE terms SET end_reason = $3, ended_at = coalesce(ended_at, clock_timestamp())
+    text: `UPDATE terms t SET end_reason = $3, ended_at = coalesce(ended_at, least(
+        clock_timestamp(), (SELECT n.promoted_at FROM terms n WHERE n.term = t.term + 1)))
       WHERE term = $1 AND replica_id = $2 AND (end_reason IS NULL OR end_reason = 'vanished')`,
     values: [term, replicaId, reason],
   })
@@ -104,26 +106,19 @@ export async function recordRecovery(tx: Queryable, term: number, phases: unknow
   })
 }
 
-export interface TermRow {
-  term: number
-  replica_id: string
-  name: string
-  promoted_at: string
-  ticked_at: string
-  ended_at: string | null
-  end_reason: string | null
-  recovery: { phase: string; ms: number; counts: Record<string, number> }[]
-}
-
 /** The latest terms, newest first. */
-export async function listTerms(db: Queryable, limit: number): Promise<TermRow[]> {
-  const { rows } = await db.query<TermRow>({
-    text: `SELECT t.term, t.replica_id, coalesce(r.name, '') AS name, t.promoted_at, t.ticked_at,
-        t.ended_at, t.end_reason, t.recovery
-      FROM terms t LEFT JOIN replicas r USING (replica_id) ORDER BY t.term DESC LIMIT $1`,
-    values: [limit],
-  })
-  return rows
+export function listTerms(db: Queryable, limit: number) {
+  return rowsOf(
+    db,
+    build
+      .selectFrom('terms as t')
+      .leftJoin('replicas as r', 'r.replica_id', 't.replica_id')
+      .select(['t.term', 't.replica_id', 't.promoted_at', 't.ticked_at', 't.ended_at'])
+      .select(['t.end_reason', 't.recovery'])
+      .select(({ fn, ref, val }) => fn.coalesce(ref('r.name'), val('')).as('name'))
+      .orderBy('t.term', 'desc')
+      .limit(limit),
+  )
 }
 
 export interface Observation {

@@ -10,11 +10,11 @@ export interface Attempts {
   attempt: number
   ended_at: string
   epoch: number
-  error: ColumnType<unknown, string, string> | null
+  error: ColumnType<Failure | null, string | null, string | null>
   executor_id: string
   fence: number
   job_id: string
-  outcome: string
+  outcome: 'succeeded' | 'failed' | 'cancelled' | 'released' | 'lost' | 'undelivered'
   result: ColumnType<unknown, string, string> | null
   started_at: string
 }
@@ -23,7 +23,7 @@ export interface Classes {
   class_id: Generated<number>
   kind: string
   queue: string
-  requires: ColumnType<unknown, string, string>
+  requires: ColumnType<Record<string, string>, string, string>
 }
 
 export interface Executors {
@@ -31,7 +31,7 @@ export interface Executors {
   epoch: number
   executor_id: string
   heartbeat_at: string
-  labels: ColumnType<unknown, string, string>
+  labels: ColumnType<Record<string, string>, string, string>
   queues: string[]
   registered_at: string
 }
@@ -52,13 +52,13 @@ export interface Jobs {
   id: string
   idempotency_key: string | null
   kind: string
-  labels: ColumnType<unknown, string, string>
+  labels: ColumnType<Record<string, string>, string, string>
   lease_expires_at: string | null
   leased_at: string | null
   lost_leases: Generated<number>
   max_attempts: number
   offered: Generated<boolean>
-  on_silence: string
+  on_silence: 'continue' | 'abort'
   payload: ColumnType<unknown, string, string>
   poll_id: string | null
   priority: number
@@ -66,7 +66,7 @@ export interface Jobs {
   run_at: string
   run_timeout_ms: number | null
   scheduled: boolean
-  state: Generated<string>
+  state: Generated<'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'>
 }
 
 export interface LateReports {
@@ -113,7 +113,7 @@ export interface Replicas {
   name: string
   number: Generated<number>
   replica_id: string
-  role: string
+  role: 'all' | 'api'
   started_at: Generated<string>
   version: string
 }
@@ -124,7 +124,7 @@ export interface Terms {
   end_reason: string | null
   ended_at: string | null
   promoted_at: string
-  recovery: Generated<ColumnType<unknown, string, string>>
+  recovery: Generated<ColumnType<PhaseDone[], string, string>>
   replica_id: string
   served_at: string | null
   system_identifier: string
@@ -141,7 +141,7 @@ export interface Tokens {
   name: string
   queues: string[] | null
   revoked_at: string | null
-  role: string
+  role: 'executor' | 'submit' | 'read' | 'operator' | 'admin'
   secret_hash: Buffer
 }
 
@@ -157,4 +157,15 @@ export interface Database {
   replicas: Replicas
   terms: Terms
   tokens: Tokens
+}
+
+export interface Failure {
+  code: string
+  message: string
+  retryable: boolean
+}
+export interface PhaseDone {
+  phase: string
+  ms: number
+  counts: Record<string, number>
 }

@@ -1,16 +1,10 @@
+import { type Insertable, type Selectable, sql } from 'kysely'
+import { build, rowsOf } from './build.ts'
 import type { Queryable } from './pool.ts'
+import type { Tokens } from './schema.ts'
 
-export interface TokenRow {
-  id: string
-  name: string
-  role: 'executor' | 'submit' | 'read' | 'operator' | 'admin'
-  secret_hash: Buffer
-  executor_id: string | null
-  queues: string[] | null
-  created_at: string
-  expires_at: string | null
-  revoked_at: string | null
-}
+export type TokenRow = Selectable<Tokens>
+export type NewToken = Insertable<Tokens>
 
 /** A token as it was found: whether it holds now, and for how long, by the database's clock. */
 export interface FoundToken extends TokenRow {
@@ -19,25 +13,8 @@ export interface FoundToken extends TokenRow {
   valid_ms: number | null
 }
 
-export type NewToken = Pick<
-  TokenRow,
-  'id' | 'name' | 'role' | 'secret_hash' | 'executor_id' | 'queues' | 'expires_at'
->
-
 export async function insertToken(tx: Queryable, token: NewToken): Promise<void> {
-  await tx.query({
-    text: `INSERT INTO tokens (id, name, role, secret_hash, executor_id, queues, expires_at)
-      VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-    values: [
-      token.id,
-      token.name,
-      token.role,
-      token.secret_hash,
-      token.executor_id,
-      token.queues,
-      token.expires_at,
-    ],
-  })
+  await rowsOf(tx, build.insertInto('tokens').values(token))
 }
 
 export async function findTokens(db: Queryable, ids: string[]): Promise<FoundToken[]> {
@@ -52,21 +29,21 @@ export async function findTokens(db: Queryable, ids: string[]): Promise<FoundTok
   return rows
 }
 
-export async function listTokens(db: Queryable): Promise<TokenRow[]> {
-  const { rows } = await db.query<TokenRow>({
-    text: 'SELECT * FROM tokens ORDER BY created_at, id',
-  })
-  return rows
+export function listTokens(db: Queryable): Promise<TokenRow[]> {
+  return rowsOf(db, build.selectFrom('tokens').selectAll().orderBy('created_at').orderBy('id'))
 }
 
 /** The first revocation stands; a repeated one changes nothing. */
 export async function revokeToken(tx: Queryable, id: string): Promise<TokenRow | undefined> {
-  const { rows } = await tx.query<TokenRow>({
-    text: `UPDATE tokens SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = $1
-      RETURNING *`,
-    values: [id],
-  })
-  return rows[0]
+  const [row] = await rowsOf(
+    tx,
+    build
+      .updateTable('tokens')
+      .set({ revoked_at: sql`coalesce(revoked_at, clock_timestamp())` })
+      .where('id', '=', id)
+      .returningAll(),
+  )
+  return row
 }
 
 /** Tokens revoked within the last `ms`. */

@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect, onTestFinished, test } from 'vitest'
@@ -11,6 +10,7 @@ import { Client } from '../../src/sdk/index.ts'
 import { useDatabase } from '../support/database.ts'
 import { adminToken, startActive } from '../support/replica.ts'
 import { Signals } from '../support/signals.ts'
+import { tempFolder } from '../support/temp.ts'
 
 /** `understudy agent` as a process of its own. */
 
@@ -25,7 +25,7 @@ interface AgentEvent {
 async function startAgent(command: string, flags: string[] = []) {
   const { api } = await startActive(db)
   const queue = `q-${randomUUID().slice(0, 8)}`
-  const folder = await mkdtemp(join(tmpdir(), 'understudy-agent-'))
+  const folder = tempFolder('agent')
   const events = new Signals<AgentEvent>()
   const args = [
     'agent',

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { removeConnection, writeConnection } from '../../src/cli/connection.ts'
-import { createProgram } from '../../src/cli/main.ts'
+import { createProgram } from '../../src/cli/program.ts'
 import { cli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
 import { adminToken, startActive } from '../support/replica.ts'
+import { tempFolder } from '../support/temp.ts'
 
 const db = useDatabase()
 
@@ -93,8 +93,9 @@ test('exit codes tell usage, not found, not allowed and unavailable apart', asyn
     [['status'], { ...env, UNDERSTUDY_TOKEN: 'nonsense' }, 4, 'unauthenticated'],
     [['serve'], { UNDERSTUDY_PORT: 'x' }, 2, 'UNDERSTUDY_PORT'],
   ]
-  for (const [args, given, code, text] of cases) {
-    const result = await cli(args, { env: given })
+  const results = await Promise.all(cases.map(([args, given]) => cli(args, { env: given })))
+  for (const [index, result] of results.entries()) {
+    const [args, , code, text] = cases[index] as (typeof cases)[number]
     expect([args.join(' '), result.code], result.stderr).toEqual([args.join(' '), code])
     expect(result.stderr).toContain(text)
     expect(result.stdout).toBe('')
@@ -116,7 +117,7 @@ test('serve lists every fault of its configuration before anything starts', asyn
 
 test('below the folder of a running dev, its connection is found; flags win over it', async () => {
   const { api } = await start()
-  const folder = await mkdtemp(join(tmpdir(), 'understudy-found-'))
+  const folder = tempFolder('found')
   const file = await writeConnection(folder, { urls: [api.url], token: adminToken })
   expect((await stat(file)).mode & 0o777).toBe(0o600)
   const below = await mkdtemp(join(folder, 'below-'))
@@ -128,7 +129,7 @@ test('below the folder of a running dev, its connection is found; flags win over
 
 test('a payload may come from a file', async () => {
   const { env } = await start()
-  const cwd = await mkdtemp(join(tmpdir(), 'understudy-payload-'))
+  const cwd = tempFolder('payload')
   await writeFile(join(cwd, 'p.json'), '[1,2]')
   const result = await cli(['submit', '--kind', 'x', '--payload', '@p.json', '--json'], {
     env,
@@ -158,10 +159,11 @@ test('every command and subcommand explains itself', async () => {
     'token list',
     'token revoke',
   ])
-  const help = await Promise.all(commands.map((words) => cli([...words, '--help'])))
-  for (const { code, stdout } of help) {
-    expect(code).toBe(0)
-    expect(stdout).toContain('Usage: understudy')
+  for (const command of program.commands.flatMap((each) => [each, ...each.commands])) {
+    expect(command.description(), command.name()).not.toBe('')
+    expect(command.helpInformation()).toContain('Usage: understudy')
   }
+  const help = await cli(['token', 'create', '--help'])
+  expect([help.code, help.stdout]).toEqual([0, expect.stringContaining('--executor-id')])
   expect((await cli(['--help'])).stdout).toContain('Exit codes:')
 })

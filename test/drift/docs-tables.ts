@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { exitCodes, exitCodesHelp } from '../../src/cli/exit.ts'
+import { clientSchema, serverSchema } from '../../src/config.ts'
 import { errorTable } from '../../src/errors.ts'
 import { tableRows, unquoted } from './markdown.ts'
 
@@ -67,35 +68,31 @@ interface Variable {
   default: string | undefined
 }
 
-/** The variables in the text of src/config.ts; its schemas are not exported. The first that names a
- *  variable wins: that is the replica's. */
-export function readVariables(config: string): Map<string, Variable> {
-  const found = new Map<string, Variable>()
-  for (const [, body = ''] of config.matchAll(/= z\.object\(\{(.*?)\}\)$/gms)) {
-    for (const [, name = '', value = ''] of body.matchAll(
-      /\b([A-Z][A-Z_]+): (.*?)(?=,\s*(?:[A-Z][A-Z_]+:|$))/gs,
-    )) {
-      const [, given] = /(?:\.default|milliseconds)\('?([^',)]*)/.exec(value) ?? []
-      const isRequired = given === undefined && !value.includes('.optional()')
-      if (!found.has(name)) found.set(name, { isRequired, default: given?.replaceAll('_', '') })
-    }
-  }
-  return found
+/** The variables that src/config.ts reads, and what they are when they are not set. */
+export function readVariables(): Map<string, Variable> {
+  const fields = { ...clientSchema.shape, ...serverSchema.shape }
+  return new Map(
+    Object.entries(fields).map(([name, field]) => {
+      const unset = field.safeParse(undefined)
+      const given = unset.success && unset.data !== undefined ? String(unset.data) : undefined
+      return [name, { isRequired: !unset.success, default: given }]
+    }),
+  )
 }
 
-export function variableFaults(markdown: string, config: string): string[] {
-  const variables = readVariables(config)
-  const named = new Set(config.match(/\b(?:UNDERSTUDY_[A-Z_]+|DATABASE_URL)(?=:)/g))
-  const unread = [...named].filter((name) => !variables.has(name))
-  const rows = tableRows(markdown, 'Variable', 'Default').map((cells) => cells.map(unquoted))
-  const names = rows.map(([name = '']) => name)
-  const quoted = tableRows(markdown, 'Variable', 'Default').map(([, cell = '']) => cell)
+export function variableFaults(markdown: string, variables = readVariables()): string[] {
+  const rows = tableRows(markdown, 'Variable', 'Default').map(([name = '', cell = '']) => ({
+    name: unquoted(name),
+    cell,
+  }))
   return [
-    ...unread.map((name) => `src/config.ts: ${name} could not be read by this check`),
-    ...differences('docs/configuration.md', names, [...variables.keys()]),
-    ...names.flatMap((name, index) => {
+    ...differences(
+      'docs/configuration.md',
+      rows.map(({ name }) => name),
+      [...variables.keys()],
+    ),
+    ...rows.flatMap(({ name, cell }) => {
       const variable = variables.get(name)
-      const cell = quoted[index] ?? ''
       return variable && !isDefault(variable, cell)
         ? [`docs/configuration.md: ${name}: default ${cell} should be ${variable.default}`]
         : []

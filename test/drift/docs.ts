@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createProgram } from '../../src/cli/main.ts'
+import { createProgram } from '../../src/cli/program.ts'
 import { shellFaults } from './docs-commands.ts'
 import { commandFaults, errorFaults, exitCodeFaults, variableFaults } from './docs-tables.ts'
 import { root, tellFaults } from './generated.ts'
@@ -71,5 +71,5 @@ tellFaults([
   ...commandFaults(cli, program),
   ...exitCodeFaults(cli),
   ...errorFaults(read('docs/errors.md')),
-  ...variableFaults(read('docs/configuration.md'), read('src/config.ts')),
+  ...variableFaults(read('docs/configuration.md')),
 ])

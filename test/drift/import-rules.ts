@@ -12,23 +12,26 @@ export interface Rule {
 }
 
 const basics = ['backoff', 'clock', 'errors', 'loop', 'nudge'] as const
+const root = [...basics, 'version'] as const
 
 export const rules: Record<string, Rule> = {
   // The last four: the commands that start something.
-  cli: { uses: ['sdk', 'config', 'agent', 'dev', 'main', 'sql/migrate'], types: ['contract'] },
+  cli: {
+    uses: ['sdk', 'config', 'agent', 'dev', 'main', 'sql/migrate', 'version'],
+    types: ['contract'],
+  },
   agent: { uses: ['sdk'], packages: ['node:'] },
   sdk: { uses: ['contract', 'backoff', 'clock', 'nudge'], packages: ['node:', 'undici', 'uuid'] },
   contract: { uses: [], packages: ['zod'] },
 
   main: { uses: ['app', 'config', 'log'] },
   app: {
-    uses: ['http', 'ui', 'leader', 'recovery', 'sweep', 'services', 'sql', 'config', ...basics],
+    uses: ['http', 'ui', 'leader', 'recovery', 'sweep', 'services', 'sql', 'config', ...root],
     types: ['log'],
   },
   'http/routes': { uses: ['http', 'contract', 'errors'], types: ['services'] },
-  // failure: what Postgres calls a fault, for the table of errors.
   http: {
-    uses: ['http/routes', 'contract', 'errors', 'sql/failure'],
+    uses: ['http/routes', 'contract', 'errors', 'version'],
     types: ['services', 'leader', 'sql', 'log'],
   },
   ui: { uses: ['http', 'errors'], types: ['services', 'contract'] },
@@ -48,6 +51,7 @@ export const rules: Record<string, Rule> = {
   clock: { uses: [], packages: ['node:'] },
   backoff: { uses: [], packages: [] },
   nudge: { uses: [], packages: [] },
+  version: { uses: [], packages: [] },
 }
 
 /** Only here may a file hand on what another exports. */

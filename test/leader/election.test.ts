@@ -55,7 +55,11 @@ test('a replica that stops hands over: its term ends as hand_over, and the stand
 
 test('cut off from Postgres without a word, a leader stops trusting itself before it is replaced', async () => {
   const proxy = await startPgProxy(db.url)
-  const first = await startActive(db, { UNDERSTUDY_LEADER_DATABASE_URL: proxy.url })
+  const first = await startActive(db, {
+    UNDERSTUDY_LEADER_DATABASE_URL: proxy.url,
+    UNDERSTUDY_TRUST_WINDOW_MS: '2000',
+    UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '3000',
+  })
   const second = await startReplica(db)
   await second.events.wait('standing')
   proxy.freeze()

@@ -1,5 +1,4 @@
-import { mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import pg from 'pg'
@@ -7,6 +6,7 @@ import { expect, inject, onTestFinished, test } from 'vitest'
 import { checkSchema, migrate, readMigrations } from '../../src/sql/migrate.ts'
 import { cli } from '../support/cli.ts'
 import { openSession } from '../support/sessions.ts'
+import { tempFolder } from '../support/temp.ts'
 
 /** An empty database, dropped when the test ends. */
 async function emptyDatabase(): Promise<string> {
@@ -22,7 +22,7 @@ async function emptyDatabase(): Promise<string> {
 }
 
 async function folderWith(files: Record<string, string>) {
-  const folder = await mkdtemp(join(tmpdir(), 'understudy-migrations-'))
+  const folder = tempFolder('migrations')
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
   return pathToFileURL(`${folder}/`)
 }

@@ -1,8 +1,6 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { cliPath } from '../../src/dev/replica-process.ts'
+import { tempFolder } from './temp.ts'
 
 export interface CliResult {
   code: number | null
@@ -18,7 +16,7 @@ export async function cli(
   options: { env?: Record<string, string>; cwd?: string; stdin?: string } = {},
 ): Promise<CliResult> {
   const child = spawn(process.execPath, [cliPath, ...args], {
-    cwd: options.cwd ?? mkdtempSync(join(tmpdir(), 'understudy-cli-')),
+    cwd: options.cwd ?? tempFolder('cli'),
     env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
   })

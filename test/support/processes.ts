@@ -1,5 +1,3 @@
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { findFreePort } from '../../src/dev/ports.ts'
@@ -11,6 +9,7 @@ import {
 import { Api } from './api.ts'
 import type { TestDatabase } from './database.ts'
 import { adminToken } from './replica.ts'
+import { tempFolder } from './temp.ts'
 
 export interface ServeProcess {
   process: ReplicaProcess
@@ -25,7 +24,7 @@ export async function startServe(db: TestDatabase, name: string): Promise<ServeP
     port: await findFreePort(),
     databaseUrl: db.url,
     adminToken,
-    logFile: join(mkdtempSync(join(tmpdir(), 'understudy-serve-')), 'log'),
+    logFile: join(tempFolder('serve'), 'log'),
   })
   onTestFinished(async () => {
     replica.kill('SIGKILL')

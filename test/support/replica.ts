@@ -29,6 +29,9 @@ export async function startReplica(
     UNDERSTUDY_PORT: '0',
     UNDERSTUDY_NAME: `replica-${started}`,
     UNDERSTUDY_ADMIN_TOKEN: adminToken,
+    // A busy machine may stall a test's process for a while; only tests of trust are about that.
+    UNDERSTUDY_TRUST_WINDOW_MS: '8000',
+    UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '12000',
     ...env,
   })
   const events = new Signals<ElectionEvent>()

@@ -13,7 +13,7 @@ import {
 } from '../../contract/executors.ts'
 import { access, authorizeExecutor, authorizeQueues } from '../auth.ts'
 import { goneSignal } from '../gone.ts'
-import { problems } from '../problems.ts'
+import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
 
@@ -36,11 +36,15 @@ function registerRoute(app: Scope, { executors }: Services): void {
       config,
       schema: {
         tags,
+        operationId: 'registerExecutor',
         summary: 'Announce an executor process; raises its epoch',
         description:
           'What an older process of this id held is taken back at once, and its epoch gets 409 stale_epoch from then on. Durations are the server’s to set.',
         body: Register,
-        response: { 201: Registered, ...problems(409, 413, 415) },
+        response: {
+          201: answer('Registered, under a new epoch.', Registered),
+          ...problems(409, 413, 415),
+        },
       },
     },
     async (request, reply) => {
@@ -58,10 +62,14 @@ function heartbeatRoute(app: Scope, { heartbeats }: Services): void {
       config,
       schema: {
         tags,
+        operationId: 'heartbeat',
         summary: 'Say what is held; leases that are listed are renewed',
         params: ExecutorParams,
         body: Heartbeat,
-        response: { 200: HeartbeatAnswer, ...problems(404, 409, 413, 415) },
+        response: {
+          200: answer('What is held, and what is not.', HeartbeatAnswer),
+          ...problems(404, 409, 413, 415),
+        },
       },
     },
     async (request) => {
@@ -78,12 +86,16 @@ function pollRoute(app: Scope, { polls }: Services): void {
       config,
       schema: {
         tags,
+        operationId: 'poll',
         summary: 'Ask for work, and wait for it',
         description:
           'One waits at a time: a newer poll ends an older one, empty. After a lost answer send the same poll_id.',
         params: ExecutorParams,
         body: Poll,
-        response: { 200: PollAnswer, ...problems(404, 409, 413, 415) },
+        response: {
+          200: answer('Work, or none within the wait.', PollAnswer),
+          ...problems(404, 409, 413, 415),
+        },
       },
     },
     async (request, reply) => {
@@ -102,11 +114,15 @@ function reportRoute(app: Scope, { reports }: Services): void {
       config,
       schema: {
         tags,
+        operationId: 'report',
         summary: 'Say how assignments ended',
         description: 'Each item is answered by itself; send it again until it is.',
         params: ExecutorParams,
         body: Report,
-        response: { 200: ReportAnswer, ...problems(404, 409, 413, 415) },
+        response: {
+          200: answer('One result for each report, in order.', ReportAnswer),
+          ...problems(404, 409, 413, 415),
+        },
       },
     },
     async (request) => {
@@ -123,8 +139,9 @@ function readRoutes(app: Scope, { executors }: Services): void {
       config: { access: access.read },
       schema: {
         tags,
+        operationId: 'listExecutors',
         summary: 'List executors',
-        response: { 200: ExecutorList, ...problems() },
+        response: { 200: answer('Every executor.', ExecutorList), ...problems() },
       },
     },
     async () => ({ executors: await executors.list() }),
@@ -135,9 +152,10 @@ function readRoutes(app: Scope, { executors }: Services): void {
       config: { access: access.readExecutor },
       schema: {
         tags,
+        operationId: 'getExecutor',
         summary: 'Get an executor',
         params: ExecutorParams,
-        response: { 200: Executor, ...problems(404) },
+        response: { 200: answer('The executor.', Executor), ...problems(404) },
       },
     },
     (request) => {

@@ -1,10 +1,8 @@
 import { Health } from '../../contract/cluster.ts'
-import { Problem } from '../../contract/common.ts'
 import { access } from '../auth.ts'
+import { answer, refusals } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
-
-const response = { 200: Health, 503: Problem }
 
 /** Probes. They answer from memory, without a token and without the database; HEAD works too. */
 export function healthRoutes(app: Scope, { cluster }: Services): void {
@@ -18,7 +16,14 @@ export function healthRoutes(app: Scope, { cluster }: Services): void {
       `/health/${probe}`,
       {
         config: { access: access[probe] },
-        schema: { tags: ['health'], summary: description, security: [], response },
+        schema: {
+          operationId: `get${probe[0]?.toUpperCase()}${probe.slice(1)}`,
+          tags: ['health'],
+          summary: description,
+          description: 'HEAD works too.',
+          security: [],
+          response: { 200: answer('Yes.', Health), ...refusals(503) },
+        },
       },
       async (_request, reply) => {
         reply.header('Cache-Control', 'no-store')

@@ -16,18 +16,20 @@ import {
 import { invalid } from '../../errors.ts'
 import { access, authorizeQueues } from '../auth.ts'
 import { goneSignal } from '../gone.ts'
-import { problems } from '../problems.ts'
+import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
 
 const tags = ['jobs']
 
 export function jobRoutes(app: Scope, services: Services): void {
-  submitRoutes(app, services)
-  readRoutes(app, services)
+  submitRoute(app, services)
+  batchRoute(app, services)
+  listRoute(app, services)
+  getRoutes(app, services)
 }
 
-function submitRoutes(app: Scope, { jobs }: Services): void {
+function submitRoute(app: Scope, { jobs }: Services): void {
   app.post(
     '/v1/jobs',
     {
@@ -35,12 +37,17 @@ function submitRoutes(app: Scope, { jobs }: Services): void {
       config: { access: access.submit },
       schema: {
         tags,
+        operationId: 'submitJob',
         summary: 'Submit a job',
         description:
           '201 once the job is durable. With an idempotency key that is taken: 200 and the existing job, or 409 idempotency_mismatch if its body was another. Served by any replica.',
         headers: SubmitHeaders,
         body: JobSubmit,
-        response: { 201: SubmitCreated, 200: SubmitReplayed, ...problems(409, 413, 415) },
+        response: {
+          201: answer('Made, and durable.', SubmitCreated),
+          200: answer('The job that has this key.', SubmitReplayed),
+          ...problems(409, 413, 415),
+        },
       },
     },
     async (request, reply) => {
@@ -52,16 +59,23 @@ function submitRoutes(app: Scope, { jobs }: Services): void {
         : reply.code(201).send({ job: answer.job })
     },
   )
+}
+
+function batchRoute(app: Scope, { jobs }: Services): void {
   app.post(
     '/v1/jobs/batch',
     {
       config: { access: access.submit },
       schema: {
         tags,
+        operationId: 'submitJobs',
         summary: 'Submit up to 1000 jobs, all or nothing',
         description: 'Results in the order of the jobs; created: false for a key that was taken.',
         body: BatchSubmit,
-        response: { 200: BatchAnswer, ...problems(409, 413, 415) },
+        response: {
+          200: answer('One result for each job, in order.', BatchAnswer),
+          ...problems(409, 413, 415),
+        },
       },
     },
     (request) => {
@@ -75,31 +89,36 @@ function submitRoutes(app: Scope, { jobs }: Services): void {
   )
 }
 
-function readRoutes(app: Scope, { jobs }: Services): void {
+function listRoute(app: Scope, { jobs }: Services): void {
   app.get(
     '/v1/jobs',
     {
       config: { access: access.readJobs },
       schema: {
         tags,
+        operationId: 'listJobs',
         summary: 'List jobs, newest first',
         description: '`label=name=value`, repeated for several. Without payload, result, progress.',
         querystring: JobListQuery,
-        response: { 200: JobList, ...problems() },
+        response: { 200: answer('A page of jobs.', JobList), ...problems() },
       },
     },
     (request) => jobs.list(request.query),
   )
+}
+
+function getRoutes(app: Scope, { jobs }: Services): void {
   app.get(
     '/v1/jobs/:id',
     {
       config: { access: access.readJobs },
       schema: {
         tags,
+        operationId: 'getJob',
         summary: 'Get a job, or wait for its end with wait_ms',
         params: JobParams,
         querystring: JobQuery,
-        response: { 200: JobAnswer, ...problems(404) },
+        response: { 200: answer('The job.', JobAnswer), ...problems(404) },
       },
     },
     async (request, reply) => {
@@ -115,9 +134,13 @@ function readRoutes(app: Scope, { jobs }: Services): void {
       config: { access: access.readJobs },
       schema: {
         tags,
+        operationId: 'listAttempts',
         summary: 'How the leases of a job ended, and which reports came too late',
         params: JobParams,
-        response: { 200: AttemptList, ...problems(404) },
+        response: {
+          200: answer('Leases that ended, oldest first.', AttemptList),
+          ...problems(404),
+        },
       },
     },
     (request) => jobs.listAttempts(request.params.id),

@@ -6,7 +6,7 @@ import {
   TokenParams,
 } from '../../contract/tokens.ts'
 import { access } from '../auth.ts'
-import { problems } from '../problems.ts'
+import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
 
@@ -19,10 +19,11 @@ export function tokenRoutes(app: Scope, { tokens }: Services): void {
       config: { access: access.administer },
       schema: {
         tags,
+        operationId: 'createToken',
         summary: 'Create a token; it is shown once',
         description: 'Accepted by every replica at once.',
         body: TokenCreate,
-        response: { 201: TokenCreated, ...problems(413, 415) },
+        response: { 201: answer('The token; keep it.', TokenCreated), ...problems(413, 415) },
       },
     },
     async (request, reply) => reply.code(201).send(await tokens.create(request.body)),
@@ -33,8 +34,9 @@ export function tokenRoutes(app: Scope, { tokens }: Services): void {
       config: { access: access.read },
       schema: {
         tags,
+        operationId: 'listTokens',
         summary: 'List tokens, without their secrets',
-        response: { 200: TokenList, ...problems() },
+        response: { 200: answer('Every token.', TokenList), ...problems() },
       },
     },
     async () => ({ tokens: await tokens.list() }),
@@ -45,9 +47,10 @@ export function tokenRoutes(app: Scope, { tokens }: Services): void {
       config: { access: access.administer },
       schema: {
         tags,
+        operationId: 'revokeToken',
         summary: 'Revoke a token; in force everywhere within a second',
         params: TokenParams,
-        response: { 200: TokenAnswer, ...problems(404) },
+        response: { 200: answer('The revoked token.', TokenAnswer), ...problems(404) },
       },
     },
     async (request) => ({ token: await tokens.revoke(request.params.id) }),

@@ -1,0 +1,54 @@
+import { Command, CommanderError } from 'commander'
+import { version } from '../version.ts'
+import { agentCommand } from './commands/agent.ts'
+import { demoCommand } from './commands/demo.ts'
+import { devCommand } from './commands/dev.ts'
+import { jobCommand } from './commands/job.ts'
+import { migrateCommand } from './commands/migrate.ts'
+import { serveCommand } from './commands/serve.ts'
+import { statusCommand } from './commands/status.ts'
+import { submitCommand } from './commands/submit.ts'
+import { tokenCommand } from './commands/token.ts'
+import { exitCodes, exitCodesHelp, report } from './exit.ts'
+
+/** Every command of `understudy`. */
+export function createProgram(): Command {
+  const program = new Command('understudy')
+    .description('Control plane for fleets of executor agents')
+    .version(version)
+    .showHelpAfterError()
+    .addHelpText('after', exitCodesHelp)
+  const commands = [
+    serveCommand(),
+    migrateCommand(),
+    devCommand(),
+    demoCommand(),
+    agentCommand(),
+    submitCommand(),
+    jobCommand(),
+    statusCommand(),
+    tokenCommand(),
+  ]
+  for (const command of commands) program.addCommand(command)
+  for (const command of [program, ...commands.flatMap((each) => [each, ...each.commands])]) {
+    command.exitOverride()
+  }
+  return program
+}
+
+/** Runs the command line of this process; returns its exit code. */
+export async function runCli(): Promise<number> {
+  // Whoever reads our output may stop reading: that ends the command, and is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    process.exit(exitCodes.ok)
+  })
+  try {
+    await createProgram().parseAsync()
+    return Number(process.exitCode ?? exitCodes.ok)
+  } catch (error) {
+    if (error instanceof CommanderError)
+      return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+    return report(error, process.argv.includes('--json'))
+  }
+}

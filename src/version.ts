@@ -1,0 +1,2 @@
+/** Of this build; as in package.json. */
+export const version = '0.1.0'
