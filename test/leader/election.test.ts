@@ -79,7 +79,8 @@ test('Postgres itself drops a lock session whose replica is frozen', async () =>
   const ended = Promise.withResolvers<string | undefined>()
   frozen.on('error', (error) => ended.resolve((error as { code?: string }).code))
   expect(await ended.promise).toBe('57P05')
-  expect(await db.sql(lockHolders)).toEqual([])
+  // The client is told a moment before its locks are gone.
+  while ((await db.sql(lockHolders)).length > 0);
 })
 
 test('a replica that stands under another lock id is refused by name', async () => {
