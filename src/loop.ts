@@ -54,6 +54,6 @@ export async function runEvery(
       log.error({ err: error }, `${name} failed and will be repeated`)
     }
     onState?.({ ...state })
-    await clock.sleep(pauseMs, nudged ? AbortSignal.any([signal, nudged]) : signal)
+    await clock.sleep(pauseMs, signal, nudged)
   }
 }

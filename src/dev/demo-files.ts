@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { UsageError } from '../cli/exit.ts'
@@ -29,8 +29,14 @@ async function readEntries(folder: string) {
   }
 }
 
-export async function hashOf(file: string): Promise<string> {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(file), hash)
-  return hash.digest('hex')
+/** Larger files are not held in memory. */
+const readWholeBytes = 1024 * 1024
+
+/** The SHA-256 of a file, as hex. */
+export async function hashOf(file: string, signal?: AbortSignal): Promise<string> {
+  const { size } = await stat(file)
+  if (size <= readWholeBytes) return hash('sha256', await readFile(file))
+  const streamed = createHash('sha256')
+  await pipeline(createReadStream(file), streamed, signal ? { signal } : {})
+  return streamed.digest('hex')
 }

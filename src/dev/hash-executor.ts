@@ -1,17 +1,13 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { text } from 'node:stream/consumers'
-import { pipeline } from 'node:stream/promises'
 import { Executor, type JobContext } from '../sdk/index.ts'
+import { hashOf } from './demo-files.ts'
 
 /** One executor of the demo, a process of its own: computes the SHA-256 of the file that a job names.
  *  Told on stdin how to reach the replicas; prints a JSON line for each thing that happens. */
 
 async function hashFile({ job, signal }: JobContext): Promise<{ sha256: string }> {
   const { file } = job.payload as { file: string }
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(file), hash, { signal })
-  return { sha256: hash.digest('hex') }
+  return { sha256: await hashOf(file, signal) }
 }
 
 const options = JSON.parse(await text(process.stdin))

@@ -114,7 +114,7 @@ export class Watch {
           this.#o.onReconnect()
         }
         onGood()
-        await clock.sleep(lookMs, AbortSignal.any([over, nudged]))
+        await clock.sleep(lookMs, over, nudged)
       }
     } finally {
       signal.removeEventListener('abort', cut)

@@ -140,7 +140,7 @@ export class Executor {
       const freed = this.#freed.arm()
       const max = Math.min((this.#o.capacity ?? 1) - this.#held.size, 500)
       if (max <= 0) {
-        await this.#clock.sleep(60_000, AbortSignal.any([freed, ended]))
+        await this.#clock.sleep(60_000, freed, ended)
         continue
       }
       try {
@@ -211,7 +211,7 @@ export class Executor {
         if (ended.aborted) return
         this.#trouble('heartbeat', error)
       }
-      await this.#clock.sleep(pauseMs, AbortSignal.any([beatNow, ended]))
+      await this.#clock.sleep(pauseMs, beatNow, ended)
     }
   }
 
@@ -260,7 +260,7 @@ export class Executor {
   async #untilNothingHeld(): Promise<void> {
     while (this.#held.size > 0 && !this.#refused.signal.aborted) {
       const freed = this.#freed.arm()
-      await this.#clock.sleep(60_000, AbortSignal.any([freed, this.#refused.signal]))
+      await this.#clock.sleep(60_000, freed, this.#refused.signal)
     }
   }
 

@@ -45,7 +45,7 @@ export class Reporter {
       const added = this.#added.arm()
       const batch = this.#queue.slice(0, mostAtOnce)
       if (batch.length === 0) {
-        await this.#o.clock.sleep(60_000, AbortSignal.any([added, ended]))
+        await this.#o.clock.sleep(60_000, added, ended)
         continue
       }
       try {

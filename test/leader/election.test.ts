@@ -129,7 +129,7 @@ function stand(duties: Duties, name: string) {
     trustWindowMs: 2_000,
     gate,
     duties,
-    clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 50), signal) },
+    clock: { ...systemClock, sleep: (ms, ...over) => systemClock.sleep(Math.min(ms, 50), ...over) },
     log: createLog('silent'),
     mayStand: () => true,
     recordTermEnd: async () => undefined,
