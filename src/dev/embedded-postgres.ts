@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { findFreePort } from './ports.ts'
@@ -43,7 +43,7 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const password = await readOrMakePassword(join(folder, 'password'))
   if (!existsSync(join(data, 'PG_VERSION'))) await initialise(binaries, user, folder, password)
-  await stopOrphan(binaries, user, data)
+  await stopOrphan(binaries, user, data, password)
   const port = options.port ?? (await findFreePort())
   const child = await launch(binaries, user, folder, port, options.settings ?? {})
   const adminUrl = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
@@ -88,14 +88,30 @@ async function initialise(
   await runAs(undefined, 'rm', [passwordFile])
 }
 
-/** A server that its starter left behind, killed too hard to stop it, still holds the data. */
-async function stopOrphan(binaries: Binaries, user: SystemUser | undefined, data: string) {
-  if (!existsSync(join(data, 'postmaster.pid'))) return
-  const [pid] = (await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n')
+/** A server that its starter left behind, killed too hard to stop it, still holds the data. Its file of
+ *  pid and port may be stale, and the pid somebody else's by now: only a server that lets us in and says
+ *  that these are its data is stopped. */
+async function stopOrphan(
+  binaries: Binaries,
+  user: SystemUser | undefined,
+  data: string,
+  password: string,
+) {
+  const file = join(data, 'postmaster.pid')
+  if (!existsSync(file)) return
+  const port = (await readFile(file, 'utf8')).split('\n')[3]
+  const client = new pg.Client({
+    connectionString: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+    connectionTimeoutMillis: 2_000,
+  })
+  client.on('error', () => undefined)
   try {
-    process.kill(Number(pid), 0)
+    await client.connect()
+    const { rows } = await client.query<{ data_directory: string }>('SHOW data_directory')
+    await client.end()
+    if (rows[0]?.data_directory !== resolve(data)) return
   } catch {
-    return
+    return // nobody is there; Postgres itself knows what to do about the file
   }
   await runAs(user, binaries.pgCtl, ['stop', '-D', data, '-m', 'fast', '-w'])
 }
@@ -133,7 +149,7 @@ async function untilReady(url: string, child: ChildProcess, logFile: string) {
   for (let tries = 0; tries < 600; tries += 1) {
     if (child.exitCode !== null || child.signalCode !== null) break
     const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 })
-    client.on('error', () => child.pid)
+    client.on('error', () => undefined)
     try {
       await client.connect()
       await client.end()

@@ -99,6 +99,31 @@ export async function raiseDeadlineFloor(tx: Queryable, term: number, ms: number
   })
 }
 
+/** Where most of the fleet fell silent at the same time, it is rather the network that did: leases get
+ *  one more TTL, once, for by then this silence is older than two. Of fewer than three executors nothing
+ *  can be told. Returns how many fell silent; 0: no more than could be by themselves. */
+export async function raiseFloorIfFleetFellSilent(
+  tx: Queryable,
+  term: number,
+  leaseTtlMs: number,
+): Promise<number> {
+  const { rows } = await tx.query<{ silent: number }>({
+    text: `
+      UPDATE terms SET deadline_floor_at = clock_timestamp() + x.ttl
+      FROM (
+        SELECT i.ttl, count(*) FILTER (WHERE heartbeat_at < statement_timestamp() - i.ttl) AS silent,
+          count(*) AS heard
+        FROM executors, (SELECT $2 * interval '1 millisecond' AS ttl) i
+        WHERE heartbeat_at > statement_timestamp() - 2 * i.ttl GROUP BY i.ttl
+      ) x
+      WHERE term = $1 AND deadline_floor_at < statement_timestamp()
+        AND x.silent >= 3 AND 2 * x.silent > x.heard
+      RETURNING x.silent`,
+    values: [term, leaseTtlMs],
+  })
+  return rows[0]?.silent ?? 0
+}
+
 export async function recordRecovery(tx: Queryable, term: number, phases: unknown): Promise<void> {
   await tx.query({
     text: 'UPDATE terms SET recovery = $2 WHERE term = $1',

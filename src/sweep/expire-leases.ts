@@ -3,7 +3,7 @@ import type { Term } from '../leader/term.ts'
 import type { LeaseEnds } from '../services/lease-ends.ts'
 import type { Stalls } from '../services/stalls.ts'
 import type { Doors } from '../sql/doors.ts'
-import { raiseDeadlineFloor } from '../sql/leader.ts'
+import { raiseDeadlineFloor, raiseFloorIfFleetFellSilent } from '../sql/leader.ts'
 import { endLeasesIfFenced, hasReclaimableLeases, lockReclaimableLeases } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import type { Sweep } from './scheduler.ts'
@@ -21,7 +21,8 @@ export interface ExpireLeasesOptions {
 const batch = 500
 
 /** Takes back leases whose executors are gone: not heard for a lease TTL, or registered anew. Time in
- *  which this replica itself was deaf counts for the executors (invariant 7). */
+ *  which this replica itself was deaf counts for the executors (invariant 7), and so does, once, a
+ *  silence of most of them at the same time. */
 export function expireLeases(o: ExpireLeasesOptions): Sweep {
   return {
     name: 'expire_leases',
@@ -29,16 +30,17 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
     runOnce: async (term) => {
       if (o.stalls.take()) return await raiseFloor(o, term)
       if (!(await hasReclaimableLeases(o.db, term.number))) return { counts: { reclaimed: 0 } }
-      const ends = await o.doors.asLeader(term, async (tx) => {
+      const { silent, ends } = await o.doors.asLeader(term, async (tx) => {
+        const silent = await raiseFloorIfFleetFellSilent(tx, term.number, o.leaseTtlMs)
         const jobs = await lockReclaimableLeases(tx, term.number, batch)
         const ends = jobs.map((job) =>
           endByLoss(job, o.lostLeaseBudget, `executor ${job.executor_id} was not heard in time`),
         )
         if (ends.length > 0) await endLeasesIfFenced(tx, ends)
-        return ends
+        return { silent, ends }
       })
       o.leaseEnds.announce(ends)
-      const counts = { reclaimed: ends.length }
+      const counts = { reclaimed: ends.length, silent_executors_waited_for: silent }
       return ends.length === batch ? { counts, pauseMs: 0 } : { counts }
     },
   }

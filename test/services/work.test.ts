@@ -14,16 +14,6 @@ async function start(env: Record<string, string> = {}) {
   return { api, app, queue, executor, epoch }
 }
 
-/** As if every lease had run out, and the term's floor had passed. */
-async function expireLeases(executor: string) {
-  await db.sql("UPDATE terms SET deadline_floor_at = clock_timestamp() - interval '1 hour'")
-  await db.sql(
-    `UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 second'
-      WHERE state = 'leased' AND executor_id = $1`,
-    [executor],
-  )
-}
-
 test('a job goes from submit over poll and report to its end, under one fence', async () => {
   const { api, queue, executor, epoch } = await start()
   const job = await api.submit({ queue, payload: { n: 1 }, run_timeout_ms: 5_000 })
@@ -377,45 +367,6 @@ test('an executor that nobody registered is not_found', async () => {
       body: { code: 'not_found' },
     })
   }
-})
-
-test('invariant 11: lost leases never spend attempts, and have a budget of their own', async () => {
-  const { api, queue, executor, epoch } = await start({ UNDERSTUDY_LOST_LEASE_BUDGET: '2' })
-  const job = await api.submit({ queue, max_attempts: 1 })
-  for (let lost = 1; lost <= 2; lost += 1) {
-    expect(await api.poll(executor, epoch, { wait_ms: 10_000 })).toMatchObject([{ attempt: 1 }])
-    await expireLeases(executor)
-    while ((await api.job(job.id)).lost_leases < lost);
-    expect(await api.job(job.id)).toMatchObject({ state: 'available', attempt: 0 })
-  }
-  await api.poll(executor, epoch, { wait_ms: 10_000 })
-  await expireLeases(executor)
-  const { body } = await api.get(`/v1/jobs/${job.id}?wait_ms=20000`)
-  expect(body.job).toMatchObject({
-    state: 'failed',
-    lost_leases: 3,
-    error: { code: 'lost_lease_budget_spent', retryable: false },
-  })
-})
-
-test('invariant 7: before the deadline floor no lease is taken back, however old', async () => {
-  const { api, queue, executor, epoch } = await start()
-  const job = await api.submit({ queue })
-  await api.poll(executor, epoch)
-  await db.sql(
-    "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 hour' WHERE id = $1",
-    [job.id],
-  )
-  const sweeps = async () =>
-    (await api.get('/v1/status')).body.sweeps.find(
-      ({ name }: { name: string }) => name === 'expire_leases',
-    ).runs
-  const before = await sweeps()
-  while ((await sweeps()) < before + 3);
-  expect(await api.job(job.id)).toMatchObject({ state: 'leased', fence: 1 })
-  const [assignment] = await db.sql('SELECT id AS job_id, fence FROM jobs WHERE id = $1', [job.id])
-  const answer = await api.heartbeat(executor, epoch, [assignment])
-  expect(answer.held).toEqual([assignment])
 })
 
 test('waiting for a job returns as soon as it is final', async () => {
