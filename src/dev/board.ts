@@ -97,7 +97,7 @@ function commandLines({ replicas, newestJobId }: BoardFacts): string[] {
   return [
     'In a second terminal, in this folder:',
     `  npx understudy submit --kind hello --payload '{"name":"you"}'`,
-    `  ${job.padEnd(70)}# follow the newest job`,
-    `  ${kill.padEnd(70)}# end ${active?.name ?? 'the active replica'}; watch the other step in`,
+    `  ${job.padEnd(84)}  # follow the newest job`,
+    `  ${kill.padEnd(84)}  # end ${active?.name ?? 'the active replica'}; watch the other step in`,
   ]
 }

@@ -8,6 +8,7 @@ import { listFiles } from './demo-files.ts'
 import { type FleetEvent, gapAround } from './demo-fleet.ts'
 import { type Outcome, outcomeLines, verify } from './demo-outcome.ts'
 import { type Fault, tellStory } from './demo-story.ts'
+import { onLeave } from './leaving.ts'
 
 export interface DemoOptions {
   dir: string
@@ -29,8 +30,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   const folder = resolve('.understudy', `demo-${process.pid}`)
   await mkdir(folder, { recursive: true })
   const demo = new Demo(folder, files)
-  const onSignal = () => demo.abort()
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  onLeave(() => demo.abort())
   let outcome: Outcome | undefined
   try {
     outcome = await demo.play(options.executors)

@@ -10,6 +10,7 @@ import { Client } from '../sdk/index.ts'
 import { migrate } from '../sql/migrate.ts'
 import { Board } from './board.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres.ts'
+import { onLeave } from './leaving.ts'
 import { isPortFree } from './ports.ts'
 import {
   cliPath,
@@ -36,7 +37,7 @@ export async function runDev(): Promise<number> {
     return 1
   }
   const stopping = new AbortController()
-  process.on('SIGINT', () => stopping.abort()).on('SIGTERM', () => stopping.abort())
+  onLeave(() => stopping.abort())
   await mkdir(join(folder, 'logs'), { recursive: true })
   const dev = new Dev(folder, running)
   try {
