@@ -13,22 +13,40 @@ export const Name = z
   )
 
 export const Instant = z.iso.datetime({ offset: true })
+
+/** An instant as a client may give it: what Postgres, JavaScript and this wire read alike. */
+export const GivenInstant = Instant.refine(
+  (text) => isWithin(text) && !/\.\d{10}|[+-](1[6-9]|2)\d?:/.test(text),
+  'must lie in the years 1970 to 9998 (UTC), with an offset of at most 15:59 and at most 9 decimals',
+)
+
+/** Text that is no instant at all has been refused as such. */
+function isWithin(text: string): boolean {
+  const at = Date.parse(text)
+  return !(at < Date.UTC(1970) || at >= Date.UTC(9999))
+}
+
 export const Count = z.number().int().min(0)
 export const PositiveCount = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER)
 
 /** Longest delay or timeout that can be asked for: 366 days. */
 export const maxDurationMs = 366 * 24 * 3_600_000
 export const Duration = z.number().int().min(0).max(maxDurationMs)
+/** Longest that a timer of an executor can run: about 24.8 days. */
+export const maxTimerMs = 2 ** 31 - 1
 
 /** Opaque data: kept and handed on as it came, never looked into. */
 export const Json = z.unknown().meta({ description: 'Any JSON value.' })
 
-/** Text for people, bounded, without the one character that Postgres cannot hold. */
+/** Any bounded text that Postgres can hold. */
 export const Text = (max: number) =>
   z
     .string()
     .max(max)
-    .refine((value) => !value.includes('\0'), 'must not contain U+0000')
+    .refine(
+      (value) => value.isWellFormed() && !value.includes('\0'),
+      'must be well-formed Unicode without U+0000',
+    )
 
 /** Labels: at most 32, values up to 256 characters. */
 export const Labels = z

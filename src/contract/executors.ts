@@ -1,9 +1,19 @@
 import { z } from 'zod'
-import { Count, Duration, Instant, Json, Labels, limits, Name, PositiveCount } from './common.ts'
+import {
+  Count,
+  Duration,
+  Instant,
+  Json,
+  Labels,
+  limits,
+  Name,
+  PositiveCount,
+  Text,
+} from './common.ts'
 import { JobError, JobState } from './jobs.ts'
 
 export const ExecutorParams = z.object({
-  id: z.string().meta({ description: 'The executor_id.' }),
+  id: Text(256).meta({ description: 'The executor_id.' }),
 })
 
 /** Announces an executor process. Each registration raises the epoch; older ones are cut off. */
@@ -12,7 +22,7 @@ export const Register = z
     executor_id: Name,
     labels: Labels.default({}),
     queues: z.array(Name).min(1).max(1_000).default(['default']),
-    capacity: z.number().int().min(1).max(10_000).default(1),
+    capacity: z.number().int().min(1).max(limits.inventory).default(1),
   })
   .meta({ id: 'Register' })
 export type Register = z.infer<typeof Register>

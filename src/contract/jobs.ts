@@ -2,10 +2,12 @@ import { z } from 'zod'
 import {
   Count,
   Duration,
+  GivenInstant,
   Instant,
   Json,
   Labels,
   limits,
+  maxTimerMs,
   Name,
   PageQuery,
   PositiveCount,
@@ -42,7 +44,9 @@ export const IdempotencyKey = z
   .regex(/^[\x21-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters without blanks')
 
 const delays = {
-  run_at: Instant.optional().meta({ description: 'Not before this instant. Not with delay_ms.' }),
+  run_at: GivenInstant.optional().meta({
+    description: 'Not before this instant. Not with delay_ms.',
+  }),
   delay_ms: Duration.optional().meta({ description: 'Not before so long from now.' }),
 }
 
@@ -61,13 +65,13 @@ export const JobSubmit = z
     ...delays,
     max_attempts: z.number().int().min(1).max(1_000).default(5),
     backoff: Backoff.prefault({}),
-    run_timeout_ms: Duration.min(1).optional().meta({
+    run_timeout_ms: z.number().int().min(1).max(maxTimerMs).optional().meta({
       description: 'An attempt that runs longer is stopped by its executor and fails.',
     }),
     on_silence: OnSilence.default('continue'),
     requires: Labels.refine(
-      (labels) => JSON.stringify(labels).length <= 1_024,
-      'at most 1 KiB in all',
+      (labels) => new TextEncoder().encode(JSON.stringify(labels)).length <= 1_024,
+      'at most 1 KiB of JSON as UTF-8',
     )
       .default({})
       .meta({ description: 'Labels that an executor must have.' }),
@@ -142,7 +146,7 @@ export const BatchAnswer = z.object({
 })
 export type BatchAnswer = z.infer<typeof BatchAnswer>
 
-export const JobParams = z.object({ id: z.string().meta({ description: 'Of the job.' }) })
+export const JobParams = z.object({ id: Text(256).meta({ description: 'Of the job.' }) })
 export const JobQuery = z.strictObject({
   wait_ms: z.coerce.number().int().min(0).max(60_000).optional().meta({
     description: 'Wait so long for the job to be final; capped like a poll.',
@@ -158,7 +162,7 @@ export const JobListQuery = z.strictObject({
   queue: Name.optional(),
   state: JobState.optional(),
   kind: Name.optional(),
-  label: OneOrMore(z.string().regex(/^[^=]{1,63}=[^\0]{0,256}$/, 'must be name=value')).optional(),
+  label: OneOrMore(Text(320).regex(/^[^=]{1,63}=.{0,256}$/s, 'must be name=value')).optional(),
   ...PageQuery,
 })
 export const JobList = z.object({

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Instant, Name, Text } from './common.ts'
+import { GivenInstant, Instant, Name, Text } from './common.ts'
 
 /** executor: its own executor and its assignments. submit: submit and read jobs. read: every GET.
  *  operator: those two, and running the fleet. admin: everything. */
@@ -23,7 +23,7 @@ export const TokenCreate = z
     queues: z.array(Name).min(1).max(1_000).optional().meta({
       description: 'Roles executor and submit: the queues it may serve or fill. Default: all.',
     }),
-    expires_at: Instant.optional(),
+    expires_at: GivenInstant.optional(),
   })
   .meta({ id: 'TokenCreate' })
 export type TokenCreate = z.infer<typeof TokenCreate>
@@ -49,5 +49,5 @@ export const Token = z
 export type Token = z.infer<typeof Token>
 
 export const TokenList = z.object({ tokens: z.array(Token) })
-export const TokenParams = z.object({ id: z.string().meta({ description: 'Of the token.' }) })
+export const TokenParams = z.object({ id: Text(256).meta({ description: 'Of the token.' }) })
 export const TokenAnswer = z.object({ token: Token })

@@ -49,10 +49,16 @@ export function sendProblem(
 
 /** Fastify's own refusals, by its error codes. */
 const frameworkCodes: Record<string, [ErrorCode, string]> = {
+  FST_ERR_BAD_URL: ['invalid_request', 'the URL is not well-formed'],
+  FST_ERR_MAX_PARAM_LENGTH: ['not_found', 'there is nothing with so long a name'],
   FST_ERR_CTP_BODY_TOO_LARGE: ['payload_too_large', 'the body is larger than this route takes'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'send application/json'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'Content-Length does not fit the body'],
 }
+
+/** SQLSTATE classes of values that Postgres cannot hold. The schemas refuse them first; one that slips
+ *  through is the sender's to change all the same, and would fail again however often it is sent. */
+const valueFault = /^(22|54)/
 
 /** Names any error that a route can throw. What has no name is internal. */
 export function toAppError(error: unknown): AppError {
@@ -60,6 +66,11 @@ export function toAppError(error: unknown): AppError {
   const { code, statusCode } = error as Partial<FastifyError>
   const known = code === undefined ? undefined : frameworkCodes[code]
   if (known) return new AppError(...known)
+  if (code !== undefined && valueFault.test(code)) {
+    return new AppError('invalid_request', `not to be stored: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new AppError('invalid_request', (error as Error).message)
   }

@@ -35,7 +35,7 @@ export interface ServerOptions {
 
 export type Server = ReturnType<typeof createFastify>
 
-function createFastify(log: Log, handlerTimeoutMs: number) {
+function createFastify({ log, handlerTimeoutMs, whereabouts }: ServerOptions) {
   return Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -47,13 +47,15 @@ function createFastify(log: Log, handlerTimeoutMs: number) {
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 256, ignoreTrailingSlash: true },
     http: { maxHeaderSize: 16 * 1_024 },
+    frameworkErrors: (error, _request, reply) =>
+      sendProblem(reply, toAppError(error), whereabouts()),
   }).withTypeProvider<ZodTypeProvider>()
 }
 
 /** The server with every route, not yet listening. */
 export async function buildServer(options: ServerOptions): Promise<Server> {
-  const { services, log, handlerTimeoutMs } = options
-  const app = createFastify(log, handlerTimeoutMs)
+  const { services } = options
+  const app = createFastify(options)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     'application/json',
@@ -120,6 +122,8 @@ function logRefusal(log: Log, request: FastifyRequest, problem: AppError) {
   const context = { request_id: request.id, code, detail: message }
   if (cause === undefined) log.debug(context, `${route} refused`)
   else if (code === 'internal') log.error({ ...context, err: cause }, `${route} failed`)
+  // Only what the schemas should have refused comes with a cause here.
+  else if (code === 'invalid_request') log.warn({ ...context, err: cause }, `${route} refused`)
   else log[level]({ ...context, cause: String(cause) }, `${route} refused`)
 }
 

@@ -239,6 +239,6 @@ function toNewJob(submit: JobSubmit, payload: string, classId: number): NewJob {
 
 /** Two bodies are the same if they mean the same: keys in any order, defaults given or left out. */
 function hashBody({ idempotency_key: _key, ...body }: JobSubmit): Buffer {
-  const canonical = stringify({ ...body, payload: body.payload ?? {} }) ?? ''
+  const canonical = stringify({ payload: {}, ...body }) ?? ''
   return createHash('sha256').update(canonical).digest()
 }

@@ -16,9 +16,9 @@ export function isRetryable(error: unknown): boolean {
   return state === '40001' || state === '40P01'
 }
 
-/** Classes 22 and 23: the values are at fault, not the server, the session or the moment. */
+/** Classes 22, 23 and 54: the values are at fault, not the server, the session or the moment. */
 export function isItemFault(error: unknown): boolean {
-  return /^2[23]/.test(sqlState(error) ?? '')
+  return /^(22|23|54)/.test(sqlState(error) ?? '')
 }
 
 const unavailableStates = /^(08|53|57|58|25006|25P03|55P03|40)/

@@ -11,9 +11,19 @@ function toSafeNumber(text: string): number {
   return number
 }
 
+/** Never throws, or one row would hide every list that it is in: what lies beyond the wire's years is
+ *  told as the nearest instant within them. */
+function toInstant(text: string): string {
+  const at = new Date(text.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00'))
+  if (/^\d{4}-/.test(text) && !text.endsWith('BC') && !Number.isNaN(at.getTime())) {
+    return at.toISOString()
+  }
+  return /^-|BC$/.test(text) ? '0001-01-01T00:00:00.000Z' : '9999-12-31T23:59:59.999Z'
+}
+
 const parsers: Record<number, (text: string) => unknown> = {
   [builtins.INT8]: toSafeNumber,
-  [builtins.TIMESTAMPTZ]: (text) => new Date(text).toISOString(),
+  [builtins.TIMESTAMPTZ]: toInstant,
 }
 
 /** Terms, fences and epochs are JSON numbers, and instants ISO strings, from the driver on. */

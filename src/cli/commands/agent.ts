@@ -19,7 +19,7 @@ export function agentCommand(): Command {
       .description('run a command for each job: payload on stdin, last JSON line as its result')
       .argument('<command...>', 'after --: the command and its arguments')
       .option('--queue <queue>', 'repeatable; default: default', repeated)
-      .option('--capacity <n>', 'most jobs at a time', wholeNumber(1, 10_000), 1)
+      .option('--capacity <n>', 'most jobs at a time', wholeNumber(1, 5_000), 1)
       .option('--id <id>', 'executor id, stable across restarts; default: the host name')
       .option('--label <name=value>', 'what this executor has; repeatable', pair)
       .option('--grace-ms <n>', 'time to finish when asked to stop', wholeNumber(0), 30_000),
