@@ -59,6 +59,8 @@ CREATE TABLE jobs (
   labels jsonb NOT NULL,
   -- json, not jsonb: it is handed on, never looked into, and jsonb refuses \u0000
   payload json NOT NULL,
+  -- so that a claim can bound its answer without reading what it leaves
+  payload_bytes integer NOT NULL GENERATED ALWAYS AS (octet_length(payload::text)) STORED,
   idempotency_key text,
   body_hash bytea,
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -22,7 +22,7 @@ import { heedHint, type Wiring, wireServices } from './services/wire.ts'
 import { createDoors } from './sql/doors.ts'
 import { raiseDeadlineFloor, recordTermEnd } from './sql/leader.ts'
 import { type Migration, readMigrations } from './sql/migrate.ts'
-import { createReader, openPool } from './sql/pool.ts'
+import { createReader, openPools } from './sql/pool.ts'
 import { listenSettings, lockSettings } from './sql/session.ts'
 import { expireLeases } from './sweep/expire-leases.ts'
 import { scanClaimable } from './sweep/scan-claimable.ts'
@@ -109,7 +109,7 @@ export class App {
 
   /** No new work first, then the lock, then the rest. */
   async #handOver(): Promise<void> {
-    const { clock, pool } = this.#parts
+    const { clock, pools } = this.#parts
     const { unreadyMs = defaultUnreadyMs } = this.#seams
     const wasLeading = this.gate.leading !== undefined
     this.gate.drain()
@@ -123,7 +123,7 @@ export class App {
     await this.#server.close()
     this.#watching.abort()
     await Promise.all(this.#watches)
-    await pool.end()
+    await Promise.all([pools.leader.end(), pools.client.end()])
   }
 }
 
@@ -132,13 +132,14 @@ type Parts = ReturnType<typeof wireParts>
 function wireParts(config: Config, log: Log, migrations: Migration[], clock: Clock) {
   const onRefusedSettings = sayOnce(log)
   const { databaseUrl: url, name, poolSize: size } = config
-  const pool = openPool({ url, name, size, log, onRefusedSettings })
-  const db = createReader(pool)
-  const doors = createDoors(pool)
+  const pools = openPools({ url, name, size, log, onRefusedSettings })
+  const db = createReader(pools.leader)
+  const clientDb = createReader(pools.client)
+  const doors = createDoors(pools)
   const gate = new Gate()
   const hints = new HintSender(db, channel, clock, log)
   const sendHint = (hint: Hint) => hints.send(hint)
-  const wiring = wireServices({ config, db, doors, gate, clock, log, sendHint })
+  const wiring = wireServices({ config, db, clientDb, doors, gate, clock, log, sendHint })
   const identity = {
     replicaId: randomUUID(),
     name,
@@ -147,7 +148,7 @@ function wireParts(config: Config, log: Log, migrations: Migration[], clock: Clo
     version,
     activeLockId: config.activeLockId,
   }
-  const shared = { pool, db, doors, gate, hints, wiring, identity, clock, migrations }
+  const shared = { pools, db, clientDb, doors, gate, hints, wiring, identity, clock, migrations }
   const sweepStates = new Map<string, LoopState>()
   const watch = wireWatch(config, log, { ...shared, onRefusedSettings })
   return { ...shared, watch, sweepStates, onRefusedSettings }
@@ -196,10 +197,10 @@ function sayOnce(log: Log) {
 function serve(
   config: Config,
   log: Log,
-  { db, gate, watch, wiring, identity, sweepStates }: Parts,
+  { clientDb, gate, watch, wiring, identity, sweepStates }: Parts,
 ) {
   const cluster = new Cluster({
-    db,
+    db: clientDb,
     gate,
     watch,
     replicaId: identity.replicaId,
@@ -221,7 +222,7 @@ function serve(
 }
 
 function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): ElectionOptions {
-  const { gate, watch, doors, clock, hints, identity, onRefusedSettings } = parts
+  const { gate, watch, doors, clock, hints, identity, wiring, onRefusedSettings } = parts
   const { idleSessionTimeoutMs } = config.timings
   return {
     ...config.timings,
@@ -239,6 +240,8 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
     clock,
     log,
     mayStand: () => watch.isRegistered && watch.schema === 'fits',
+    mayLead: () => watch.schema === undefined || watch.schema === 'fits',
+    isHearing: () => wiring.stalls.unsettled === 0,
     recordTermEnd: (term, reason) =>
       doors.asClient((tx) => recordTermEnd(tx, term.number, term.replicaId, reason)),
     onEvent: (event) => {
@@ -249,11 +252,11 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
 }
 
 function duties(config: Config, log: Log, parts: Parts): Duties {
-  const { pool, db, doors, gate, wiring, clock, migrations, sweepStates } = parts
+  const { pools, db, doors, gate, wiring, clock, migrations, sweepStates } = parts
   const { leaseEnds, stalls, polls, catalog, wakeNudge, waitList } = wiring
   const { lostLeaseBudget, timings } = config
   const phases = [
-    checkSchemaPhase(pool, migrations),
+    checkSchemaPhase(pools.leader, migrations),
     markGonePhase(doors),
     settleDeadlinesPhase(doors, leaseEnds, lostLeaseBudget),
     loadMemoryPhase(db, wiring),
@@ -272,7 +275,11 @@ function duties(config: Config, log: Log, parts: Parts): Duties {
     scanClaimable(db, catalog, polls),
   ]
   return {
-    recover: (term, lost) => recover(term, lost, { phases, doors, clock, log }),
+    recover: async (term, lost) => {
+      // What waits from before a second recovery waits under memory that is about to be replaced.
+      waitList.end('poll', refusal(gate))
+      await recover(term, lost, { phases, doors, clock, log })
+    },
     sweep: async (term, lost) => {
       log.info({ term: term.number }, 'active: the gate is open')
       lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })

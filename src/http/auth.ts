@@ -8,6 +8,8 @@ import type { Surface } from './standing.ts'
 export interface Access {
   surface: Surface
   roles: readonly Role[] | 'anyone'
+  /** A 503 here may cost an executor its leases: it is noted as a stall. */
+  renewsLeases?: true
 }
 
 declare module 'fastify' {
@@ -25,6 +27,7 @@ export const access = {
   ready: { surface: 'ready', roles: 'anyone' },
   active: { surface: 'active', roles: 'anyone' },
   act: { surface: 'executor', roles: ['executor', 'admin'] },
+  beat: { surface: 'executor', roles: ['executor', 'admin'], renewsLeases: true },
   submit: { surface: 'replica', roles: ['submit', 'operator', 'admin'] },
   readJobs: { surface: 'replica', roles: ['submit', 'read', 'operator', 'admin'] },
   readExecutor: { surface: 'replica', roles: ['executor', 'read', 'operator', 'admin'] },

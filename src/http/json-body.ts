@@ -1,7 +1,25 @@
+import { setImmediate } from 'node:timers/promises'
 import { AppError, invalid } from '../errors.ts'
 
 /** Deeper than any honest document; far from what the stacks of Node and Postgres can follow. */
 const mostLevels = 100
+
+/** From here on a body takes its turn: many that arrive together would be one stall of the event loop,
+ *  longer than the trust window. */
+const largeBody = 64 * 1_024
+
+/** Parses bodies, the large ones one a turn of the event loop. */
+export class BodyParser {
+  #last: Promise<void> = Promise.resolve()
+
+  async parse(text: string): Promise<unknown> {
+    if (text.length >= largeBody) {
+      this.#last = this.#last.then(() => setImmediate())
+      await this.#last
+    }
+    return parseJsonBody(text)
+  }
+}
 
 /** Parses a body. Keys like __proto__ are data: nothing here merges a body into another object. */
 export function parseJsonBody(text: string): unknown {
@@ -16,8 +34,7 @@ export function parseJsonBody(text: string): unknown {
 
 const quote = 0x22
 const backslash = 0x5c
-const opening = new Set([0x5b, 0x7b])
-const closing = new Set([0x5d, 0x7d])
+const [openArray, closeArray, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d]
 
 /** How deep arrays and objects are nested, by counting their brackets outside of strings. */
 function levelsOf(text: string): number {
@@ -30,8 +47,10 @@ function levelsOf(text: string): number {
       if (char === backslash) at += 1
       else if (char === quote) isInString = false
     } else if (char === quote) isInString = true
-    else if (opening.has(char)) deepest = Math.max(deepest, ++level)
-    else if (closing.has(char)) level -= 1
+    else if (char === openArray || char === openObject) {
+      level += 1
+      if (level > deepest) deepest = level
+    } else if (char === closeArray || char === closeObject) level -= 1
   }
   return deepest
 }

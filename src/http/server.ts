@@ -14,7 +14,7 @@ import { AppError, errorTable } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Principal } from '../services/tokens.ts'
 import { type Access, authenticate, authorize } from './auth.ts'
-import { parseJsonBody } from './json-body.ts'
+import { BodyParser } from './json-body.ts'
 import { openapiInfo, openapiTransforms } from './openapi.ts'
 import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
 import { clusterRoutes } from './routes/cluster.ts'
@@ -56,11 +56,12 @@ function createFastify({ log, handlerTimeoutMs, whereabouts }: ServerOptions) {
 export async function buildServer(options: ServerOptions): Promise<Server> {
   const { services } = options
   const app = createFastify(options)
+  const bodies = new BodyParser()
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     'application/json',
     { parseAs: 'string' },
-    async (_request: FastifyRequest, body: string | Buffer) => parseJsonBody(String(body)),
+    (_request: FastifyRequest, body: string | Buffer) => bodies.parse(String(body)),
   )
   app.setSerializerCompiler(serializerCompiler)
   app.setValidatorCompiler<z.ZodType>(({ schema }) => (data) => {
@@ -103,9 +104,12 @@ function refuseRoutesWithoutAccess(app: Server) {
   })
 }
 
-function answerErrors(app: Server, { log, whereabouts }: ServerOptions) {
+function answerErrors(app: Server, { log, whereabouts, services }: ServerOptions) {
   app.setErrorHandler((error, request, reply) => {
     const problem = toAppError(error)
+    const isUnserved = errorTable[problem.code].status === 503
+    // Whatever kept it from being answered, at whichever stage, must not cost a lease (invariant 7).
+    if (isUnserved && request.routeOptions.config.access?.renewsLeases) services.stalls.note()
     logRefusal(log, request, problem)
     return sendProblem(reply, problem, whereabouts())
   })

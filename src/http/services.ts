@@ -4,6 +4,7 @@ import type { Heartbeats } from '../services/heartbeats.ts'
 import type { Jobs } from '../services/jobs.ts'
 import type { Polls } from '../services/polls.ts'
 import type { Reports } from '../services/reports.ts'
+import type { Stalls } from '../services/stalls.ts'
 import type { Tokens } from '../services/tokens.ts'
 
 /** What the routes call: one service per noun. */
@@ -14,5 +15,6 @@ export interface Services {
   jobs: Jobs
   polls: Polls
   reports: Reports
+  stalls: Stalls
   tokens: Tokens
 }

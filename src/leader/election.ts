@@ -30,6 +30,10 @@ export interface ElectionOptions {
   log: Log
   /** False while the schema does not fit this build: such a replica never stands. */
   mayStand(): boolean
+  /** False once the schema is known not to fit: such a leader serves nobody, and makes way. */
+  mayLead(): boolean
+  /** Whether executors can make themselves heard. */
+  isHearing(): boolean
   /** Written by a session that outlives the lock's, as far as it can be. */
   recordTermEnd(term: Term, reason: EndReason): Promise<void>
   /** Fired for free at each step; tests wait for it. */
@@ -150,7 +154,7 @@ function endTermWith(term: Term, signal: AbortSignal, reason: EndReason): () => 
 async function letGo(o: ElectionOptions, session: LockSession, term: Term) {
   const reason = term.endReason ?? 'session_ended'
   o.log[reason === 'hand_over' ? 'info' : 'warn']({ term: term.number, reason }, 'leadership ended')
-  if (reason === 'hand_over' || reason === 'recovery_failed') await session.close()
+  if (['hand_over', 'recovery_failed', 'schema_changed'].includes(reason)) await session.close()
   else session.destroy()
   try {
     await o.recordTermEnd(term, reason)

@@ -8,6 +8,10 @@ export interface KeeperOptions {
   trustWindowMs: number
   gate: Gate
   clock: Clock
+  /** False: executors may not have been heard of late, so that this ping must not say they were. */
+  isHearing(): boolean
+  /** False: this build can no longer lead. */
+  mayLead(): boolean
 }
 
 /** Pings on the lock session until the term is lost. An answer counts whenever it comes, dated from
@@ -19,12 +23,14 @@ export async function keepTerm(term: Term, session: LockSession, options: Keeper
 async function ping(
   term: Term,
   session: LockSession,
-  { gate, clock, pingMs, trustWindowMs }: KeeperOptions,
+  { gate, clock, pingMs, trustWindowMs, isHearing, mayLead }: KeeperOptions,
 ) {
   while (!term.lost.aborted) {
     const sentAt = clock.monotonic()
+    if (!mayLead()) term.lose('schema_changed')
     try {
-      const isHeld = await session.tick(term.number, term.replicaId, gate.serving === term)
+      const isServing = gate.serving === term && isHearing()
+      const isHeld = await session.tick(term.number, term.replicaId, isServing)
       if (!isHeld) term.lose('superseded')
       term.extendTrust(sentAt + trustWindowMs)
     } catch {

@@ -8,6 +8,7 @@ export type EndReason =
   | 'superseded'
   | 'fenced'
   | 'recovery_failed'
+  | 'schema_changed'
   | 'vanished'
 
 /**

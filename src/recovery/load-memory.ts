@@ -23,7 +23,7 @@ export function loadMemoryPhase(db: Queryable, memory: Memory): Phase {
     run: async () => {
       await catalog.load()
       const executors = await listRegistered(db)
-      directory.load(executors, catalog.classes)
+      directory.load(executors)
       ready.clear()
       const { claimable } = await probeClaimable(db, [...catalog.classes.keys()])
       for (const classId of claimable) ready.mark(classId)

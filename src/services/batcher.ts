@@ -2,9 +2,12 @@ import { AppError } from '../errors.ts'
 import { isItemFault } from '../sql/failure.ts'
 
 export interface BatcherOptions<In, Out> {
-  /** Most items in one flush. */
-  maxItems: number
-  /** Most items that may wait; beyond that callers are told to come back. */
+  /** What an item costs; default 1 each. Callers choose how much they send at once, and a flush must
+   *  neither hold up the event loop nor run into the statement timeout. */
+  weigh?(item: In): number
+  /** Most weight in one flush; an item that is heavier goes alone. */
+  maxWeight: number
+  /** Most weight that may wait; beyond that callers are told to come back. */
   maxWaiting: number
   /** One answer per item, in order. An AppError answers its own item alone. */
   flush(items: In[]): Promise<(Out | AppError)[]>
@@ -12,6 +15,7 @@ export interface BatcherOptions<In, Out> {
 
 interface Waiting<In, Out> {
   item: In
+  weight: number
   resolve(out: Out): void
   reject(error: unknown): void
 }
@@ -21,6 +25,7 @@ interface Waiting<In, Out> {
 export class Batcher<In, Out> {
   readonly #options: BatcherOptions<In, Out>
   #waiting: Waiting<In, Out>[] = []
+  #waitingWeight = 0
   #isFlushing = false
 
   constructor(options: BatcherOptions<In, Out>) {
@@ -28,11 +33,13 @@ export class Batcher<In, Out> {
   }
 
   add(item: In): Promise<Out> {
-    if (this.#waiting.length >= this.#options.maxWaiting) {
+    const weight = this.#options.weigh?.(item) ?? 1
+    if (this.#waitingWeight > 0 && this.#waitingWeight + weight > this.#options.maxWaiting) {
       throw new AppError('overloaded', 'too many requests are waiting; try again')
     }
+    this.#waitingWeight += weight
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, resolve, reject })
+      this.#waiting.push({ item, weight, resolve, reject })
       if (!this.#isFlushing) void this.#flushAll()
     })
   }
@@ -42,9 +49,21 @@ export class Batcher<In, Out> {
     // What arrives in the same turn of the event loop joins the first flush.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
-      await this.#flush(this.#waiting.splice(0, this.#options.maxItems))
+      await this.#flush(this.#take())
     }
     this.#isFlushing = false
+  }
+
+  /** The longest waiting, as many as one flush may carry. */
+  #take(): Waiting<In, Out>[] {
+    let weight = 0
+    const beyond = this.#waiting.findIndex((waiting, index) => {
+      weight += waiting.weight
+      return index > 0 && weight > this.#options.maxWeight
+    })
+    const batch = this.#waiting.splice(0, beyond === -1 ? this.#waiting.length : beyond)
+    for (const waiting of batch) this.#waitingWeight -= waiting.weight
+    return batch
   }
 
   /** Never rejects: every outcome goes to the callers. */

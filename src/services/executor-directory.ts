@@ -2,13 +2,46 @@ import { AppError } from '../errors.ts'
 import type { JobClass } from '../sql/classes.ts'
 import type { RegisteredExecutor } from '../sql/executors.ts'
 
-type Classes = ReadonlyMap<number, JobClass>
-
 /** Executors that serve the same queues with the same labels, and so the same classes. */
-export interface Profile {
+export class Profile {
+  readonly key: string
   readonly queues: ReadonlySet<string>
-  readonly labels: Readonly<Record<string, string>>
-  readonly classIds: Set<number>
+  readonly #labels: Readonly<Record<string, string>>
+  readonly #known: () => ReadonlyMap<number, JobClass>
+  #classIds: Set<number> | undefined
+  /** How many executors of the directory have it. */
+  members = 0
+
+  constructor(
+    key: string,
+    executor: RegisteredExecutor,
+    known: () => ReadonlyMap<number, JobClass>,
+  ) {
+    this.key = key
+    this.queues = new Set(executor.queues)
+    this.#labels = executor.labels
+    this.#known = known
+  }
+
+  /** Worked out when somebody first polls: a fleet that only reports and beats costs nothing. */
+  get classIds(): ReadonlySet<number> {
+    if (!this.#classIds) {
+      this.#classIds = new Set()
+      for (const jobClass of this.#known().values()) this.add(jobClass)
+    }
+    return this.#classIds
+  }
+
+  add(jobClass: JobClass): void {
+    if (this.#classIds && this.#canServe(jobClass)) this.#classIds.add(jobClass.class_id)
+  }
+
+  #canServe({ queue, requires }: JobClass): boolean {
+    return (
+      this.queues.has(queue) &&
+      Object.entries(requires).every(([name, value]) => this.#labels[name] === value)
+    )
+  }
 }
 
 /** One executor under its current epoch. A new registration makes a new entry. */
@@ -20,41 +53,54 @@ export interface DirectoryEntry {
   lastPollId: string | null
 }
 
-function canServe(profile: Profile, { queue, requires }: JobClass): boolean {
-  return (
-    profile.queues.has(queue) &&
-    Object.entries(requires).every(([name, value]) => profile.labels[name] === value)
-  )
+export interface ExecutorDirectoryOptions {
+  /** An executor as the database has it. */
+  look(executorId: string): Promise<RegisteredExecutor | undefined>
+  classes(): ReadonlyMap<number, JobClass>
 }
 
 /** Epochs, queues and labels in memory, so that an empty poll costs no query. Only the active replica
- *  registers executors, so what it loaded in recovery and added since is current (invariant 1). */
+ *  registers executors, so what it loaded in recovery and added since is current (invariant 1). Those that
+ *  were long silent when the term began are looked up when they are first met. */
 export class ExecutorDirectory {
+  readonly #o: ExecutorDirectoryOptions
   #entries = new Map<string, DirectoryEntry>()
   #profiles = new Map<string, Profile>()
 
-  load(executors: RegisteredExecutor[], classes: Classes): void {
-    this.#entries = new Map()
-    this.#profiles = new Map()
-    for (const executor of executors) this.put(executor, classes)
+  constructor(options: ExecutorDirectoryOptions) {
+    this.#o = options
   }
 
-  put(executor: RegisteredExecutor, classes: Classes): DirectoryEntry {
-    const entry: DirectoryEntry = {
-      executorId: executor.executor_id,
-      epoch: executor.epoch,
-      profile: this.#profileOf(executor, classes),
-      lastPollId: null,
-    }
-    this.#entries.set(entry.executorId, entry)
+  load(executors: RegisteredExecutor[]): void {
+    this.#entries = new Map()
+    this.#profiles = new Map()
+    for (const executor of executors) this.put(executor)
+  }
+
+  put(executor: RegisteredExecutor): DirectoryEntry {
+    const { executor_id: executorId, epoch } = executor
+    const key = profileKey(executor)
+    const profile = this.#profiles.get(key) ?? new Profile(key, executor, this.#o.classes)
+    profile.members += 1
+    this.forget(executorId)
+    this.#profiles.set(key, profile)
+    const entry: DirectoryEntry = { executorId, epoch, profile, lastPollId: null }
+    this.#entries.set(executorId, entry)
     return entry
+  }
+
+  /** The database is asked again when it is next met. */
+  forget(executorId: string): void {
+    const profile = this.#entries.get(executorId)?.profile
+    this.#entries.delete(executorId)
+    if (!profile) return
+    profile.members -= 1
+    if (profile.members === 0) this.#profiles.delete(profile.key)
   }
 
   /** A class that was just learned joins every profile that can serve it. */
   addClass(jobClass: JobClass): void {
-    for (const profile of this.#profiles.values()) {
-      if (canServe(profile, jobClass)) profile.classIds.add(jobClass.class_id)
-    }
+    for (const profile of this.#profiles.values()) profile.add(jobClass)
   }
 
   find(executorId: string): DirectoryEntry | undefined {
@@ -62,28 +108,32 @@ export class ExecutorDirectory {
   }
 
   /** Throws not_found, or stale_epoch for anything but the current epoch. */
-  get(executorId: string, epoch: number): DirectoryEntry {
-    const entry = this.#entries.get(executorId)
+  async get(executorId: string, epoch: number): Promise<DirectoryEntry> {
+    const entry = this.#entries.get(executorId) ?? (await this.#learn(executorId))
     if (!entry) throw new AppError('not_found', `no executor ${executorId} is registered`)
-    if (entry.epoch !== epoch) {
-      throw new AppError(
-        'stale_epoch',
-        `epoch ${epoch} of ${executorId} is not current; it is ${entry.epoch}`,
-      )
-    }
+    if (entry.epoch !== epoch) throw staleEpoch(executorId, epoch)
     return entry
   }
 
-  #profileOf({ queues, labels }: RegisteredExecutor, classes: Classes): Profile {
-    const sortedLabels = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))
-    const key = JSON.stringify([[...queues].sort(), sortedLabels])
-    const known = this.#profiles.get(key)
-    if (known) return known
-    const profile: Profile = { queues: new Set(queues), labels, classIds: new Set() }
-    for (const jobClass of classes.values()) {
-      if (canServe(profile, jobClass)) profile.classIds.add(jobClass.class_id)
+  /** To be asked after each wait: meanwhile the executor may have registered anew. */
+  requireCurrent(entry: DirectoryEntry): void {
+    if (this.#entries.get(entry.executorId) !== entry) {
+      throw staleEpoch(entry.executorId, entry.epoch)
     }
-    this.#profiles.set(key, profile)
-    return profile
   }
+
+  /** A registration that overtakes the look knows better. */
+  async #learn(executorId: string): Promise<DirectoryEntry | undefined> {
+    const found = await this.#o.look(executorId)
+    return this.#entries.get(executorId) ?? (found && this.put(found))
+  }
+}
+
+function staleEpoch(executorId: string, epoch: number): AppError {
+  return new AppError('stale_epoch', `epoch ${epoch} of ${executorId} is not current`)
+}
+
+function profileKey({ queues, labels }: RegisteredExecutor): string {
+  const sortedLabels = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))
+  return JSON.stringify([[...queues].sort(), sortedLabels])
 }

@@ -2,12 +2,12 @@ import type { Executor, Register, Registered } from '../contract/executors.ts'
 import { endByLoss, type LeaseEnd } from '../domain/lease.ts'
 import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
+import type { Term } from '../leader/term.ts'
 import type { Doors } from '../sql/doors.ts'
 import { listExecutors, registerExecutors } from '../sql/executors.ts'
 import { endLeasesIfFenced, lockLeasesOfExecutors } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { Batcher } from './batcher.ts'
-import type { ClassCatalog } from './class-catalog.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
 import type { Lane } from './lane.ts'
 import type { LeaseEnds } from './lease-ends.ts'
@@ -19,7 +19,6 @@ export interface ExecutorsOptions {
   doors: Doors
   gate: Gate
   directory: ExecutorDirectory
-  catalog: ClassCatalog
   polls: Polls
   leaseEnds: LeaseEnds
   lane: Lane
@@ -29,6 +28,9 @@ export interface ExecutorsOptions {
   lostLeaseBudget: number
 }
 
+/** In one transaction; the sweep of leases takes back what is left of an older epoch. */
+const mostLeasesTakenBack = 2_000
+
 /** Registration, and executors as people see them. */
 export class Executors {
   readonly #o: ExecutorsOptions
@@ -37,7 +39,7 @@ export class Executors {
   constructor(options: ExecutorsOptions) {
     this.#o = options
     this.#registrations = new Batcher({
-      maxItems: 500,
+      maxWeight: 500,
       maxWaiting: 20_000,
       flush: (items) => options.lane.run(() => this.#register(items)),
     })
@@ -61,23 +63,19 @@ export class Executors {
   }
 
   async #register(items: Register[]): Promise<(Registered | AppError)[]> {
-    const { doors, directory, catalog, polls, leaseEnds, lostLeaseBudget } = this.#o
+    const { directory, polls, leaseEnds } = this.#o
     const term = requireServing(this.#o.gate)
     // Two registrations of one executor in a batch: the first to come is the older process.
     const latest = new Map(items.map((item) => [item.executor_id, item]))
     const registrations = [...latest.values()]
-    const { registered, ends } = await doors.asLeader(term, async (tx) => {
-      const held = await lockLeasesOfExecutors(tx, [...latest.keys()])
-      const ends: LeaseEnd[] = held.map((job) =>
-        endByLoss(job, lostLeaseBudget, `executor ${job.executor_id} registered anew`),
-      )
-      if (ends.length > 0) await endLeasesIfFenced(tx, ends)
-      return { registered: await registerExecutors(tx, registrations), ends }
-    })
+    const { registered, ends } = await this.#raiseEpochs(term, registrations)
     const epochs = new Map(registered.map((row) => [row.executor_id, row.epoch]))
     for (const row of registered) {
-      polls.cutOff(row.executor_id)
-      directory.put(row, catalog.classes)
+      polls.cutOff(
+        row.executor_id,
+        new AppError('stale_epoch', `${row.executor_id} has registered anew`),
+      )
+      directory.put(row)
     }
     leaseEnds.announce(ends)
     return items.map((item) =>
@@ -85,6 +83,27 @@ export class Executors {
         ? this.#toRegistered(item.executor_id, epochs.get(item.executor_id) ?? 0)
         : new AppError('stale_epoch', `${item.executor_id} was registered anew at the same time`),
     )
+  }
+
+  /** An unknown outcome may have raised the epochs all the same: then memory must not know better. */
+  async #raiseEpochs(term: Term, registrations: Register[]) {
+    const { doors, polls, lostLeaseBudget } = this.#o
+    const ids = registrations.map(({ executor_id }) => executor_id)
+    try {
+      return await doors.asLeader(term, async (tx) => {
+        const held = await lockLeasesOfExecutors(tx, ids, mostLeasesTakenBack)
+        const ends: LeaseEnd[] = held.map((job) =>
+          endByLoss(job, lostLeaseBudget, `executor ${job.executor_id} registered anew`),
+        )
+        if (ends.length > 0) await endLeasesIfFenced(tx, ends)
+        return { registered: await registerExecutors(tx, registrations), ends }
+      })
+    } catch (error) {
+      for (const id of ids) {
+        polls.forget(id, new AppError('database_unavailable', `${id} may have registered anew`))
+      }
+      throw error
+    }
   }
 
   #toRegistered(executorId: string, epoch: number): Registered {

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts'
 import { limits } from '../contract/common.ts'
 import type { Heartbeat, HeartbeatAnswer } from '../contract/executors.ts'
 import { isFinal } from '../domain/job.ts'
-import { AppError, errorTable, invalid } from '../errors.ts'
+import { AppError, invalid } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
@@ -55,17 +55,18 @@ export class Heartbeats {
   constructor(options: HeartbeatsOptions) {
     this.#o = options
     this.#beats = new Batcher({
-      maxItems: 1_000,
-      maxWaiting: 20_000,
+      weigh: ({ listed }) => 1 + listed.length,
+      maxWeight: 5_000,
+      maxWaiting: 100_000,
       flush: (beats) => this.#flush(beats),
     })
   }
 
   /** Throws not_found or stale_epoch for an executor that is not, or no longer, the current one. */
-  beat(executorId: string, body: Heartbeat): Promise<HeartbeatAnswer> {
+  async beat(executorId: string, body: Heartbeat): Promise<HeartbeatAnswer> {
     requireServing(this.#o.gate)
-    this.#o.directory.get(executorId, body.epoch)
     const receivedAt = this.#o.clock.monotonic()
+    await this.#o.directory.get(executorId, body.epoch)
     const owner = { executor_id: executorId, epoch: body.epoch }
     const listed: HeldLease[] = []
     const told: Beat['told'] = []
@@ -79,20 +80,9 @@ export class Heartbeats {
       }
       told.push({ ...lease, progress: text })
     }
-    return this.#add({ owner, receivedAt, listed, told })
-  }
-
-  /** Whatever keeps a heartbeat from being answered in time must not cost its executor a lease. */
-  async #add(beat: Beat): Promise<HeartbeatAnswer> {
-    const { stalls } = this.#o
-    try {
-      const answer = await this.#beats.add(beat)
-      stalls.answered(beat.receivedAt)
-      return answer
-    } catch (error) {
-      if (error instanceof AppError && errorTable[error.code].status === 503) stalls.note()
-      throw error
-    }
+    const answer = await this.#beats.add({ owner, receivedAt, listed, told })
+    this.#o.stalls.answered(receivedAt)
+    return answer
   }
 
   async #flush(beats: Beat[]): Promise<(HeartbeatAnswer | AppError)[]> {
@@ -131,10 +121,7 @@ export class Heartbeats {
     beat: Beat,
     written: { extended: Set<string>; standings: Map<string, JobStanding>; current: Set<string> },
   ): HeartbeatAnswer | AppError {
-    if (!written.current.has(ownerKey(beat.owner))) {
-      const { executor_id, epoch } = beat.owner
-      return new AppError('stale_epoch', `epoch ${epoch} of ${executor_id} is not current`)
-    }
+    if (!written.current.has(ownerKey(beat.owner))) return this.#refuseStale(beat.owner)
     const isHeld = (lease: HeldLease) => written.extended.has(keyOf(lease))
     return {
       term: term.number,
@@ -151,6 +138,13 @@ export class Heartbeats {
       drain: false,
       switches: {},
     }
+  }
+
+  #refuseStale({ executor_id, epoch }: Owner): AppError {
+    const stale = new AppError('stale_epoch', `epoch ${epoch} of ${executor_id} is not current`)
+    const { directory, polls } = this.#o
+    if (directory.find(executor_id)?.epoch === epoch) polls.forget(executor_id, stale)
+    return stale
   }
 
   /** Not awaited by the heartbeat that found them: they belong to no answer. */

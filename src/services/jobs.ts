@@ -54,8 +54,9 @@ export class Jobs {
   constructor(options: JobsOptions) {
     this.#o = options
     this.#submits = new Batcher({
-      maxItems: 500,
-      maxWaiting: 10_000,
+      weigh: ({ payload }) => 1_000 + payload.length,
+      maxWeight: 4_000_000,
+      maxWaiting: 64_000_000,
       flush: (jobs) => this.#flush(jobs),
     })
   }

@@ -1,7 +1,8 @@
 import type { Clock } from '../clock.ts'
+import { limits } from '../contract/common.ts'
 import type { Assignment, Poll } from '../contract/executors.ts'
 import { endByUndelivered } from '../domain/lease.ts'
-import { AppError } from '../errors.ts'
+import type { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
@@ -36,6 +37,9 @@ export interface PollsOptions {
   leaseTtlMs: number
 }
 
+/** Payloads and checkpoints of one claim: what stands round them fits into the rest of the cap. */
+const answerBytes = limits.bodyBytes - 512 * 1_024
+
 /**
  * Polls and the claims that answer them. Waiting polls cost no query; whatever makes a job claimable
  * marks its class ready, and one flush at a time serves everybody who waits for a ready class. One
@@ -60,15 +64,18 @@ export class Polls {
   async poll(executorId: string, body: Poll, gone: AbortSignal): Promise<Assignment[]> {
     const { directory, waitList } = this.#o
     requireServing(this.#o.gate)
-    directory.get(executorId, body.epoch)
+    const entry = await directory.get(executorId, body.epoch)
     // An earlier poll of this executor may be about to be answered; its work counts first.
     while (this.#claiming.has(executorId)) await this.#claiming.get(executorId)
-    const entry = directory.get(executorId, body.epoch)
     const pollId = body.poll_id ?? null
     if (pollId !== null && pollId === entry.lastPollId) {
       const held = await this.#resend(entry, pollId)
       if (held.length > 0) return this.#toAssignments(held)
     }
+    // Asked after every wait: the term may have ended meanwhile, and with it what waited (invariant 12),
+    // or the epoch.
+    requireServing(this.#o.gate)
+    directory.requireCurrent(entry)
     this.#find(executorId)?.waiter.settle(undefined)
     const waiter: Waiter<ClaimedRow[]> = waitList.add({
       group: 'poll',
@@ -81,9 +88,14 @@ export class Polls {
   }
 
   /** Ends the poll that waits for this executor under the epoch before. */
-  cutOff(executorId: string): void {
-    const error = new AppError('stale_epoch', `${executorId} has registered anew`)
-    this.#find(executorId)?.waiter.fail(error)
+  cutOff(executorId: string, why: AppError): void {
+    this.#find(executorId)?.waiter.fail(why)
+  }
+
+  /** The database has another epoch of this executor, or may have: what memory has of it goes. */
+  forget(executorId: string, why: AppError): void {
+    this.cutOff(executorId, why)
+    this.#o.directory.forget(executorId)
   }
 
   /** These classes may have something to claim now. */
@@ -146,10 +158,16 @@ export class Polls {
       const groups = this.#waiting.groups(this.#o.ready)
       const term = this.#o.gate.serving
       isDone = groups.length === 0 || !term
-      if (term) for (const group of groups) await this.#flush(term, group)
+      if (term) for (const group of groups) await this.#flushIfReady(term, group)
       for (const waiter of eager) waiter.unhold()
     }
     this.#isFlushing = false
+  }
+
+  /** One job must not cost a claim for each group that waits for it: the first may have drained it. */
+  async #flushIfReady(term: Term, { classIds, polls }: Group): Promise<void> {
+    const ready = this.#o.ready.within(new Set(classIds))
+    if (ready.length > 0) await this.#flush(term, { classIds: ready, polls })
   }
 
   async #flush(term: Term, group: Group): Promise<void> {
@@ -190,9 +208,10 @@ export class Polls {
     }
     try {
       const rows = await doors.asLeader(term, (tx) =>
-        claimJobs(tx, group.classIds, slots, leaseTtlMs),
+        claimJobs(tx, group.classIds, slots, { leaseTtlMs, maxBytes: answerBytes }),
       )
-      if (rows.length < slots.length) ready.drained(group.classIds, asOf)
+      const isCut = rows[0]?.is_cut ?? false
+      if (rows.length < slots.length && !isCut) ready.drained(group.classIds, asOf)
       await this.#deliver(term, polls, rows)
     } finally {
       for (const { entry, waiter } of polls) {

@@ -24,7 +24,11 @@ interface Reported {
   executorId: string
   epoch: number
   items: ReportItem[]
+  /** What it costs to write: its results, and something for each row. */
+  bytes: number
 }
+
+const rowBytes = 1_000
 
 /** Reports: each item is judged under its job's row lock, and report and move share a transaction. */
 export class Reports {
@@ -34,24 +38,28 @@ export class Reports {
   constructor(options: ReportsOptions) {
     this.#o = options
     this.#reports = new Batcher({
-      maxItems: 200,
-      maxWaiting: 20_000,
+      weigh: ({ bytes }) => bytes,
+      maxWeight: 4_000_000,
+      maxWaiting: 64_000_000,
       flush: (reports) => this.#flush(reports),
     })
   }
 
   report(executorId: string, body: Report): Promise<ReportResult[]> {
     requireServing(this.#o.gate)
+    let bytes = 0
     for (const [index, { result }] of body.reports.entries()) {
-      if (Buffer.byteLength(toJson(result)) > limits.resultBytes) {
+      const resultBytes = Buffer.byteLength(toJson(result))
+      if (resultBytes > limits.resultBytes) {
         const path = `reports.${index}.result`
         const message = `at most ${limits.resultBytes} bytes of JSON`
         throw new AppError('payload_too_large', `${path}: ${message}`, {
           faults: [{ path, message }],
         })
       }
+      bytes += rowBytes + resultBytes
     }
-    return this.#reports.add({ executorId, epoch: body.epoch, items: body.reports })
+    return this.#reports.add({ executorId, epoch: body.epoch, items: body.reports, bytes })
   }
 
   async #flush(reports: Reported[]): Promise<ReportResult[][]> {

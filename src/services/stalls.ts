@@ -8,7 +8,8 @@ const tickMs = 250
 export class Stalls {
   readonly #clock: Clock
   #tickedAt: number
-  #noted = false
+  #noted = 0
+  #settled = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -24,7 +25,7 @@ export class Stalls {
   }
 
   note(): void {
-    this.#noted = true
+    this.#noted += 1
   }
 
   /** A heartbeat received at `receivedAt` is answered now. */
@@ -32,18 +33,20 @@ export class Stalls {
     if (this.#clock.monotonic() - receivedAt > deafMs) this.note()
   }
 
-  /** Whether there was a stall since this was last asked. Looks at the clock itself: after a stall the
-   *  asker's timer may fire before the one that watches. */
-  take(): boolean {
+  /** The latest stall, to hand to `settle` once the deadlines have been moved for it; 0: there was none.
+   *  Looks at the clock itself: after a stall the asker's timer may fire before the one that watches. */
+  get unsettled(): number {
     this.#tick()
-    const noted = this.#noted
-    this.#noted = false
-    return noted
+    return this.#noted > this.#settled ? this.#noted : 0
+  }
+
+  settle(stall: number): void {
+    this.#settled = Math.max(this.#settled, stall)
   }
 
   #tick(): void {
     const now = this.#clock.monotonic()
-    if (now - this.#tickedAt > tickMs + deafMs) this.#noted = true
+    if (now - this.#tickedAt > tickMs + deafMs) this.note()
     this.#tickedAt = now
   }
 }

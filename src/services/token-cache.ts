@@ -31,7 +31,7 @@ export class TokenCache {
     this.#db = db
     this.#clock = clock
     this.#lookups = new Batcher({
-      maxItems: 1_000,
+      maxWeight: 1_000,
       maxWaiting: 10_000,
       flush: (ids) => this.#lookUp(ids),
     })

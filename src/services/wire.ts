@@ -6,6 +6,7 @@ import type { Gate } from '../leader/gate.ts'
 import type { Log } from '../log.ts'
 import { Nudge } from '../nudge.ts'
 import type { Doors } from '../sql/doors.ts'
+import { findRegistered } from '../sql/executors.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { ClassCatalog } from './class-catalog.ts'
 import { ExecutorDirectory } from './executor-directory.ts'
@@ -27,7 +28,10 @@ import { WaitList } from './wait-list.ts'
 
 export interface WiringOptions {
   config: Config
+  /** For what executors need. */
   db: Queryable
+  /** For what clients ask for. */
+  clientDb: Queryable
   doors: Doors
   gate: Gate
   clock: Clock
@@ -41,10 +45,10 @@ export type Wiring = ReturnType<typeof wireServices>
 export function wireServices(o: WiringOptions) {
   const shared = wireShared(o)
   const { catalog, leaseEnds, waits, offers, wakeNudge, tokenCache } = shared
-  const { config, db, doors, gate, sendHint } = o
+  const { config, clientDb, doors, gate, sendHint } = o
   const work = wireWork(o, shared)
   const jobs = new Jobs({
-    db,
+    db: clientDb,
     doors,
     catalog,
     waits,
@@ -60,7 +64,7 @@ export function wireServices(o: WiringOptions) {
     },
   })
   const tokens = new Tokens({
-    db,
+    db: clientDb,
     doors,
     cache: tokenCache,
     adminToken: config.adminToken,
@@ -85,18 +89,22 @@ function isClaimable(end: LeaseEnd): boolean {
   return end.to === 'available' && !isDelayed(end)
 }
 
-function wireShared({ config, db, doors, clock }: WiringOptions) {
-  const directory = new ExecutorDirectory()
+function wireShared({ config, db, clientDb, doors, clock }: WiringOptions) {
+  const catalog = new ClassCatalog(db, doors, (jobClass) => directory.addClass(jobClass))
+  const directory = new ExecutorDirectory({
+    look: (executorId) => findRegistered(db, executorId),
+    classes: () => catalog.classes,
+  })
   const waitList = new WaitList()
   return {
+    catalog,
     directory,
     waitList,
-    catalog: new ClassCatalog(db, doors, (jobClass) => directory.addClass(jobClass)),
     ready: new ReadyClasses(),
     // The shortest interval that an executor can be told: two heartbeats as told are far enough apart.
     offers: new Offers(clock, config.timings.heartbeatMs * 0.9),
     leaseEnds: new LeaseEnds(),
-    waits: new JobWaits(db, waitList),
+    waits: new JobWaits(clientDb, waitList),
     stalls: new Stalls(clock),
     lane: new Lane(),
     wakeNudge: new Nudge(),
@@ -109,7 +117,14 @@ function wireWork(o: WiringOptions, shared: ReturnType<typeof wireShared>) {
   const polls = new Polls({ ...o, ...shared, ...timings })
   return {
     polls,
-    executors: new Executors({ ...o, ...shared, ...timings, polls, lostLeaseBudget }),
+    executors: new Executors({
+      ...o,
+      ...shared,
+      ...timings,
+      db: o.clientDb,
+      polls,
+      lostLeaseBudget,
+    }),
     heartbeats: new Heartbeats({ ...o, ...shared, ...timings, polls }),
     reports: new Reports({ ...o, ...shared }),
   }

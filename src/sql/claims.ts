@@ -30,15 +30,16 @@ const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.kind, 
   CASE WHEN j.fence > 1 THEN (SELECT progress FROM progress p WHERE p.job_id = j.id) END AS checkpoint,
   j.run_timeout_ms, j.on_silence, j.class_id, j.executor_id, j.poll_id, j.offered`
 
-/** Claims the earliest jobs of these classes, one per slot, in the order of claim_at. Each class is
- *  read from the head of its own stretch of the index. */
+/** Claims the earliest jobs of these classes, one per slot, in the order of claim_at, as many as fit into
+ *  `maxBytes` of payloads and checkpoints; then `is_cut` says that there is more. Each class is read from
+ *  the head of its own stretch of the index. */
 export async function claimJobs(
   tx: Queryable,
   classIds: number[],
   slots: Slot[],
-  leaseTtlMs: number,
-): Promise<ClaimedRow[]> {
-  const { rows } = await tx.query<ClaimedRow>({
+  { leaseTtlMs, maxBytes }: { leaseTtlMs: number; maxBytes: number },
+): Promise<(ClaimedRow & { is_cut: boolean })[]> {
+  const { rows } = await tx.query<ClaimedRow & { is_cut: boolean }>({
     name: 'claim_jobs',
     text: `
       WITH head AS MATERIALIZED (
@@ -50,11 +51,18 @@ export async function claimJobs(
         ) h
         ORDER BY h.claim_at, h.id LIMIT $5
       ), locked AS MATERIALIZED (
-        SELECT id, claim_at FROM jobs
+        SELECT id, claim_at, payload_bytes + CASE WHEN fence > 0 THEN coalesce(
+          (SELECT octet_length(progress::text) FROM progress p WHERE p.job_id = jobs.id), 0)
+          ELSE 0 END AS bytes
+        FROM jobs
         WHERE id = ANY (ARRAY(SELECT id FROM head)) AND state = 'available' AND NOT scheduled
         FOR NO KEY UPDATE SKIP LOCKED
+      ), sized AS (
+        SELECT id, row_number() OVER earlier AS place, sum(bytes) OVER earlier AS bytes_so_far
+        FROM locked WINDOW earlier AS (ORDER BY claim_at, id)
       ), picked AS (
-        SELECT id, row_number() OVER (ORDER BY claim_at, id) AS place FROM locked
+        SELECT id, place, count(*) OVER () < (SELECT count(*) FROM locked) AS is_cut
+        FROM sized WHERE place = 1 OR bytes_so_far <= $7
       ), slots AS (
         SELECT * FROM unnest($2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY
           AS s(executor_id, epoch, poll_id, place)
@@ -65,7 +73,7 @@ export async function claimJobs(
         lease_expires_at = clock_timestamp() + $6 * interval '1 millisecond'
       FROM picked JOIN slots s USING (place)
       WHERE j.id = picked.id AND j.state = 'available' AND NOT j.scheduled
-      RETURNING ${assignmentColumns}`,
+      RETURNING ${assignmentColumns}, picked.is_cut`,
     values: [
       classIds,
       slots.map((slot) => slot.executor_id),
@@ -73,6 +81,7 @@ export async function claimJobs(
       slots.map((slot) => slot.poll_id),
       slots.length,
       leaseTtlMs,
+      maxBytes,
     ],
   })
   return rows

@@ -31,12 +31,13 @@ export interface FencedTerm {
 const maxTries = 3
 const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED'
 
-export function createDoors(pool: pg.Pool): Doors {
+/** Each door has a pool of its own, so that no rush of clients keeps executors waiting. */
+export function createDoors(pools: { leader: pg.Pool; client: pg.Pool }): Doors {
   return {
-    asClient: (fn) => retrying(() => transact(pool, `${begin}; ${clientDoor}`, fn)),
+    asClient: (fn) => retrying(() => transact(pools.client, `${begin}; ${clientDoor}`, fn)),
     asLeader: async (term, fn) => {
       try {
-        return await retrying(() => transact(pool, `${begin}; ${fence(term)}`, fn))
+        return await retrying(() => transact(pools.leader, `${begin}; ${fence(term)}`, fn))
       } catch (error) {
         if (sqlState(error) !== termOver) throw error
         term.lose('fenced')

@@ -1,4 +1,4 @@
-import { columns } from './jobs.ts'
+import { columns } from './columns.ts'
 import type { Queryable } from './pool.ts'
 
 export interface Registration {
@@ -38,6 +38,7 @@ export async function registerExecutors(
         queues: JSON.stringify(registration.queues),
       })),
       ['executor_id', 'labels', 'queues', 'capacity'],
+      ['labels', 'queues'],
     ),
   })
   return rows
@@ -65,11 +66,28 @@ export async function touchExecutorsIfCurrent(
   return rows
 }
 
+const registeredColumns = 'executor_id, epoch, labels, queues, capacity'
+
+/** Executors heard of late, and all that hold leases: whoever may call soon. */
 export async function listRegistered(db: Queryable): Promise<RegisteredExecutor[]> {
   const { rows } = await db.query<RegisteredExecutor>({
-    text: 'SELECT executor_id, epoch, labels, queues, capacity FROM executors',
+    text: `SELECT ${registeredColumns} FROM executors
+      WHERE heartbeat_at > clock_timestamp() - interval '10 minutes'
+        OR executor_id IN (SELECT executor_id FROM jobs WHERE state = 'leased')`,
   })
   return rows
+}
+
+export async function findRegistered(
+  db: Queryable,
+  executorId: string,
+): Promise<RegisteredExecutor | undefined> {
+  const { rows } = await db.query<RegisteredExecutor>({
+    name: 'find_registered',
+    text: `SELECT ${registeredColumns} FROM executors WHERE executor_id = $1`,
+    values: [executorId],
+  })
+  return rows[0]
 }
 
 /** The current epochs of these executors. */

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { jsonBuildObject } from 'kysely/helpers/postgres'
 import { build, rowsOf } from './build.ts'
+import { columns } from './columns.ts'
 import type { Queryable } from './pool.ts'
 
 /** A job about to be inserted. Its id is chosen by the replica, so that nothing need be read back to
@@ -54,32 +55,31 @@ export async function insertJobsUnlessKeyed(
       ON CONFLICT (queue, idempotency_key)
         WHERE idempotency_key IS NOT NULL AND state <> 'cancelled' DO NOTHING
       RETURNING id, scheduled`,
-    values: columns(jobs, [
-      'id',
-      'class_id',
-      'queue',
-      'kind',
-      'priority',
-      'run_at',
-      'delay_ms',
-      'max_attempts',
-      'backoff_base_ms',
-      'backoff_factor',
-      'backoff_cap_ms',
-      'run_timeout_ms',
-      'on_silence',
-      'labels',
-      'payload',
-      'idempotency_key',
-      'body_hash',
-    ]),
+    values: columns(
+      jobs,
+      [
+        'id',
+        'class_id',
+        'queue',
+        'kind',
+        'priority',
+        'run_at',
+        'delay_ms',
+        'max_attempts',
+        'backoff_base_ms',
+        'backoff_factor',
+        'backoff_cap_ms',
+        'run_timeout_ms',
+        'on_silence',
+        'labels',
+        'payload',
+        'idempotency_key',
+        'body_hash',
+      ],
+      ['labels', 'payload'],
+    ),
   })
   return rows
-}
-
-/** Rows turned into one array a column, for unnest(). */
-export function columns<Row, Key extends keyof Row>(rows: Row[], keys: Key[]): Row[Key][][] {
-  return keys.map((key) => rows.map((row) => row[key]))
 }
 
 export interface KeyedJob {

@@ -1,9 +1,10 @@
 import { afterEnd, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
-import { columns } from './jobs.ts'
+import { columns } from './columns.ts'
 import type { Queryable } from './pool.ts'
 
 /** Statements on leases: locking, renewing and ending them. Rows are locked in the order of their ids,
- *  so that no two of them wait for each other in a circle. */
+ *  so that no two of them wait for each other in a circle; those that skip what is locked wait for nobody,
+ *  and go along the index of leases, so that their cost never follows the table. */
 
 const lockedColumns = `j.id, j.class_id, j.state, j.fence, j.attempt, j.max_attempts, j.lost_leases,
   j.backoff_base_ms, j.backoff_factor, j.backoff_cap_ms, j.executor_id, j.epoch,
@@ -20,17 +21,18 @@ export async function lockJobs(tx: Queryable, ids: string[]): Promise<LockedJob[
   return rows
 }
 
-/** Locks everything that these executors hold. */
+/** Locks what these executors hold, up to a limit. */
 export async function lockLeasesOfExecutors(
   tx: Queryable,
   executorIds: string[],
+  limit: number,
 ): Promise<LockedJob[]> {
   const { rows } = await tx.query<LockedJob>({
     name: 'lock_leases_of_executors',
     text: `SELECT ${lockedColumns} FROM jobs j
       WHERE j.state = 'leased' AND j.executor_id = ANY ($1::text[])
-      ORDER BY j.id FOR NO KEY UPDATE`,
-    values: [executorIds],
+      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE`,
+    values: [executorIds, limit],
   })
   return rows
 }
@@ -60,7 +62,7 @@ export async function lockReclaimableLeases(
   const { rows } = await tx.query<LockedJob>({
     name: 'lock_reclaimable_leases',
     text: `SELECT ${lockedColumns} FROM jobs j WHERE ${reclaimable}
-      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
+      ORDER BY j.executor_id, j.id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
     values: [term, limit],
   })
   return rows
@@ -83,7 +85,7 @@ export async function lockLeasesExpiredWhileServed(
       SELECT ${lockedColumns} FROM jobs j, served
       WHERE j.state = 'leased'
         AND j.lease_expires_at < served.until AND served.floor < served.until
-      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED`,
+      ORDER BY j.executor_id, j.id LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED`,
     values: [term, limit],
   })
   return rows
@@ -137,22 +139,26 @@ export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promis
       SELECT id, old_fence, old_attempt, old_executor, old_epoch, outcome, result, error, started_at,
         clock_timestamp()
       FROM e JOIN ended USING (id)`,
-    values: columns(rows, [
-      'id',
-      'old_fence',
-      'old_executor',
-      'old_epoch',
-      'started_at',
-      'old_attempt',
-      'outcome',
-      'to_state',
-      'new_fence',
-      'new_attempt',
-      'lost_leases',
-      'delay_ms',
-      'result',
-      'error',
-    ]),
+    values: columns(
+      rows,
+      [
+        'id',
+        'old_fence',
+        'old_executor',
+        'old_epoch',
+        'started_at',
+        'old_attempt',
+        'outcome',
+        'to_state',
+        'new_fence',
+        'new_attempt',
+        'lost_leases',
+        'delay_ms',
+        'result',
+        'error',
+      ],
+      ['result', 'error'],
+    ),
   })
   // The rows were locked in this transaction, so a miss is a fault of ours: nothing may commit.
   if (rowCount !== ends.length) throw new Error(`${rowCount} of ${ends.length} leases ended`)
@@ -227,7 +233,7 @@ export async function recordProgressIfHeld(
         SET fence = EXCLUDED.fence, progress = EXCLUDED.progress, updated_at = EXCLUDED.updated_at
         WHERE progress.fence <= EXCLUDED.fence
           AND progress.progress::text IS DISTINCT FROM EXCLUDED.progress::text`,
-    values: columns(told, ['job_id', 'fence', 'executor_id', 'epoch', 'progress']),
+    values: columns(told, ['job_id', 'fence', 'executor_id', 'epoch', 'progress'], ['progress']),
   })
 }
 

@@ -32,6 +32,15 @@ export function openPool({ url, name, size, log, onRefusedSettings }: PoolOption
   return pool
 }
 
+/** What executors need never queues behind what clients ask for: each has half of `size`. */
+export function openPools(options: PoolOptions): { leader: pg.Pool; client: pg.Pool } {
+  const half = Math.floor(options.size / 2)
+  return {
+    leader: openPool({ ...options, size: options.size - half }),
+    client: openPool({ ...options, size: half }),
+  }
+}
+
 /** Reads outside a transaction; a session that fails one is not used again. */
 export function createReader(pool: pg.Pool): Queryable {
   return {

@@ -1,5 +1,5 @@
 import type { LeaseEnd } from '../domain/lease.ts'
-import { columns } from './jobs.ts'
+import { columns } from './columns.ts'
 import type { HeldLease } from './leases.ts'
 import type { Queryable } from './pool.ts'
 
@@ -43,15 +43,10 @@ export async function recordLateReports(tx: Queryable, late: LateReportRow[]): P
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[],
         $6::text[], $7::json[], $8::json[])
       ON CONFLICT DO NOTHING`,
-    values: columns(late, [
-      'job_id',
-      'executor_id',
-      'epoch',
-      'fence',
-      'outcome',
-      'reason',
-      'result',
-      'error',
-    ]),
+    values: columns(
+      late,
+      ['job_id', 'executor_id', 'epoch', 'fence', 'outcome', 'reason', 'result', 'error'],
+      ['result', 'error'],
+    ),
   })
 }

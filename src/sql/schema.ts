@@ -60,6 +60,7 @@ export interface Jobs {
   offered: Generated<boolean>
   on_silence: 'continue' | 'abort'
   payload: ColumnType<unknown, string, string>
+  payload_bytes: Generated<number>
   poll_id: string | null
   priority: number
   queue: string

@@ -28,7 +28,8 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
     name: 'expire_leases',
     intervalMs: o.intervalMs,
     runOnce: async (term) => {
-      if (o.stalls.take()) return await raiseFloor(o, term)
+      const stall = o.stalls.unsettled
+      if (stall > 0) return await raiseFloor(o, term, stall)
       if (!(await hasReclaimableLeases(o.db, term.number))) return { counts: { reclaimed: 0 } }
       const { silent, ends } = await o.doors.asLeader(term, async (tx) => {
         const silent = await raiseFloorIfFleetFellSilent(tx, term.number, o.leaseTtlMs)
@@ -46,12 +47,8 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
   }
 }
 
-async function raiseFloor({ doors, stalls, leaseTtlMs }: ExpireLeasesOptions, term: Term) {
-  try {
-    await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, leaseTtlMs))
-    return { counts: { deadline_floor_raised: 1 } }
-  } catch (error) {
-    stalls.note()
-    throw error
-  }
+async function raiseFloor(o: ExpireLeasesOptions, term: Term, stall: number) {
+  await o.doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, o.leaseTtlMs))
+  o.stalls.settle(stall)
+  return { counts: { deadline_floor_raised: 1 } }
 }

@@ -7,6 +7,7 @@ import type { Sweep } from './scheduler.ts'
 
 const batch = 500
 const intervalMs = 1_000
+const busyMs = 50
 
 /** Lets jobs whose time has come into the claim index, and sleeps until the next one is due. */
 export function wakeDue(db: Queryable, doors: Doors, polls: Polls, nudge: Nudge): Sweep {
@@ -20,7 +21,9 @@ export function wakeDue(db: Queryable, doors: Doors, polls: Polls, nudge: Nudge)
       if (dueMs > 0) return { counts: { woken: 0 }, pauseMs: Math.min(dueMs, intervalMs) }
       const classIds = await doors.asLeader(term, (tx) => wakeDueJobs(tx, batch))
       polls.markReady(new Set(classIds))
-      return { counts: { woken: classIds.length }, pauseMs: 0 }
+      const counts = { woken: classIds.length }
+      // One that is due and was not woken is locked by somebody: at once would be for ever.
+      return classIds.length > 0 ? { counts, pauseMs: 0 } : { counts, pauseMs: busyMs }
     },
   }
 }

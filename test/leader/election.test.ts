@@ -132,6 +132,8 @@ function stand(duties: Duties, name: string) {
     clock: { ...systemClock, sleep: (ms, ...over) => systemClock.sleep(Math.min(ms, 50), ...over) },
     log: createLog('silent'),
     mayStand: () => true,
+    mayLead: () => true,
+    isHearing: () => true,
     recordTermEnd: async () => undefined,
     onEvent: (event) => events.fire(event),
   }

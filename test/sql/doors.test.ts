@@ -22,7 +22,7 @@ beforeEach(async () => {
     onRefusedSettings: () => undefined,
   })
   onTestFinished(() => pool.end())
-  doors = createDoors(pool)
+  doors = createDoors({ leader: pool, client: pool })
   const replicaId = randomUUID()
   const lock = await openSession(db.url, 'lock')
   lost = []

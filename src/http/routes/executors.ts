@@ -59,7 +59,7 @@ function heartbeatRoute(app: Scope, { heartbeats }: Services): void {
   app.post(
     '/v1/executors/:id/heartbeat',
     {
-      config,
+      config: { access: access.beat },
       schema: {
         tags,
         operationId: 'heartbeat',
