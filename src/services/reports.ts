@@ -1,7 +1,7 @@
 import { limits } from '../contract/common.ts'
 import type { Report, ReportItem, ReportResult } from '../contract/executors.ts'
 import { afterEnd, endByReport, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
-import { type Ended, judgeReport } from '../domain/report.ts'
+import { type Claimed, type Ended, judgeReport } from '../domain/report.ts'
 import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Doors } from '../sql/doors.ts'
@@ -125,7 +125,7 @@ class Judge {
       this.#ended.get(leaseKey(id, item.fence)),
     )
     if (job && verdict.status === 'accepted') this.#accept(job, executorId, epoch, item)
-    if (job && verdict.status === 'rejected') {
+    if (job && verdict.status === 'rejected' && this.#hasHeld(job, claimed)) {
       this.#keep(id, executorId, epoch, item, verdict.reason)
     }
     return { job_id: item.job_id, ...verdict, job_state: this.#jobs.get(id)?.state ?? null }
@@ -140,6 +140,13 @@ class Judge {
       epoch,
       outcome: item.outcome,
     })
+  }
+
+  /** Any executor may name any job: only one that once held it has something to tell. */
+  #hasHeld(job: LockedJob, { executorId, epoch, fence }: Claimed): boolean {
+    const ended = this.#ended.get(leaseKey(job.id, fence))
+    const lease = ended ?? (job.fence === fence ? job : undefined)
+    return lease?.executor_id === executorId && lease.epoch === epoch
   }
 
   /** Evidence of what came too late (invariant 3). */
