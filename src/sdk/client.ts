@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { type Clock, systemClock } from '../clock.ts'
 import type { Health, LeaderAnswer, Status } from '../contract/cluster.ts'
 import type { ExecutorList } from '../contract/executors.ts'
 import type {
@@ -39,9 +40,11 @@ const waitSliceMs = 20_000
 export class Client {
   readonly #transport: Transport
   readonly #patienceMs: number
+  readonly #clock: Clock
 
-  constructor({ urls, token, patienceMs = 15_000 }: ClientOptions) {
-    this.#transport = new Transport(new ReplicaList(urls), token)
+  constructor({ urls, token, patienceMs = 15_000 }: ClientOptions, clock: Clock = systemClock) {
+    this.#transport = new Transport(new ReplicaList(urls), token, clock)
+    this.#clock = clock
     this.#patienceMs = patienceMs
   }
 
@@ -73,15 +76,15 @@ export class Client {
 
   /** The job once it is final, or as it is after `timeoutMs`. */
   async waitForJob(id: string, timeoutMs: number, signal?: AbortSignal): Promise<Job> {
-    const until = Date.now() + timeoutMs
+    const until = this.#clock.monotonic() + timeoutMs
     for (;;) {
-      const waitMs = Math.max(0, Math.min(waitSliceMs, until - Date.now()))
+      const waitMs = Math.max(0, Math.min(waitSliceMs, Math.ceil(until - this.#clock.monotonic())))
       const { job } = await this.#call<JobAnswer>({
         path: `/v1/jobs/${encodeURIComponent(id)}?wait_ms=${waitMs}`,
         timeoutMs: waitMs + tryMs,
         signal,
       })
-      if (job.finished_at !== null || Date.now() >= until) return job
+      if (job.finished_at !== null || this.#clock.monotonic() >= until) return job
     }
   }
 

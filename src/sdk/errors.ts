@@ -7,22 +7,32 @@ export class ApiError extends Error {
   /** The faulty fields of the request, if that is what was wrong. */
   readonly faults: { path: string; message: string }[]
 
-  constructor(status: number, problem: ProblemBody | undefined) {
-    super(problem?.detail ?? `HTTP ${status}`)
+  constructor(status: number, problem: ProblemBody) {
+    super(problem.detail ?? `HTTP ${status}`)
     this.name = 'ApiError'
     this.status = status
-    this.code = problem?.code ?? `http_${status}`
-    this.faults = problem?.errors ?? []
+    this.code = problem.code ?? `http_${status}`
+    this.faults = problem.errors
   }
 }
 
-/** The parts of a problem that the client looks at. A balancer's own answer may have none of them. */
+/** The parts of a problem that the client looks at. */
 export interface ProblemBody {
-  code?: string
-  detail?: string
-  errors?: { path: string; message: string }[]
-  active_url?: string
-  retry_after_ms?: number
+  code: string | undefined
+  detail: string | undefined
+  errors: { path: string; message: string }[]
+  activeUrl: string | undefined
+}
+
+/** A balancer's own answer may have none of them, or something else under their names. */
+export function toProblem(body: Record<string, unknown> = {}): ProblemBody {
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined)
+  return {
+    code: text(body.code),
+    detail: text(body.detail),
+    errors: Array.isArray(body.errors) ? body.errors : [],
+    activeUrl: text(body.active_url),
+  }
 }
 
 /** No replica could be reached, or none would serve the request, for as long as the client was told to
@@ -44,7 +54,8 @@ export class JobFailure extends Error {
   constructor(code: string, message: string, options: { retryable?: boolean } = {}) {
     super(message)
     this.name = 'JobFailure'
-    this.code = code
+    // A longer one would have the whole report refused.
+    this.code = code.replaceAll('\0', '').slice(0, 128)
     this.retryable = options.retryable ?? true
   }
 }

@@ -1,37 +1,50 @@
+/** The time from when a replica became the first choice until it was left. */
+export interface Stay {
+  readonly url: string
+  /** Aborts when it is over: what is parked there would wait for nothing. */
+  readonly over: AbortSignal
+}
+
 /** The URLs of the replicas, and which one to ask. Sticky: the last that served stays the first choice,
  *  for every connection that shares the list. */
 export class ReplicaList {
   readonly #urls: string[]
-  #current = 0
-  #staying = new AbortController()
+  #at = 0
+  #end!: AbortController
+  #current!: Stay
 
   constructor(urls: string[]) {
     if (urls.length === 0) throw new TypeError('at least one replica URL is needed')
     this.#urls = urls.map((url) => url.replace(/\/+$/, ''))
+    this.#goTo(0)
   }
 
   get length(): number {
     return this.#urls.length
   }
 
-  get current(): string {
-    return this.#urls[this.#current] as string
+  get current(): Stay {
+    return this.#current
   }
 
-  /** Aborts when the current URL is left: what is parked there would wait for nothing. */
-  get staying(): AbortSignal {
-    return this.#staying.signal
-  }
-
-  /** `url` did not serve: go on to where the active replica is said to be, if that is in this list, else
-   *  to the next. Nothing moves if another request has already moved on. */
-  leave(url: string, activeUrl?: string): void {
-    if (url !== this.current || this.length === 1) return
+  /** A request of this stay was not served: go on to where the active replica is said to be, if that is
+   *  in this list, else to the next. `isGone`: it got no answer at all; then also the only URL there is
+   *  begins a new stay, behind which may be another replica. Nothing moves if another request has
+   *  already moved on. */
+  leave(
+    stay: Stay,
+    { isGone, activeUrl }: { isGone: boolean; activeUrl?: string | undefined },
+  ): void {
+    if (stay !== this.#current || (this.length === 1 && !isGone)) return
     const active = activeUrl === undefined ? -1 : this.#urls.indexOf(activeUrl.replace(/\/+$/, ''))
-    this.#current =
-      active >= 0 && active !== this.#current ? active : (this.#current + 1) % this.#urls.length
-    const left = this.#staying
-    this.#staying = new AbortController()
+    const left = this.#end
+    this.#goTo(active >= 0 && active !== this.#at ? active : (this.#at + 1) % this.length)
     left.abort()
+  }
+
+  #goTo(at: number): void {
+    this.#at = at
+    this.#end = new AbortController()
+    this.#current = { url: this.#urls[at] as string, over: this.#end.signal }
   }
 }

@@ -1,8 +1,9 @@
 import { Agent, request } from 'undici'
 import { fullJitter } from '../backoff.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { ApiError, type ProblemBody, UnavailableError } from './errors.ts'
-import type { ReplicaList } from './replica-list.ts'
+import { ApiError, type ProblemBody, toProblem, UnavailableError } from './errors.ts'
+import { textOf } from './json.ts'
+import type { ReplicaList, Stay } from './replica-list.ts'
 
 export interface Call {
   method: 'GET' | 'POST' | 'DELETE'
@@ -20,11 +21,21 @@ export interface Call {
   signal?: AbortSignal | undefined
 }
 
-/** How one try ended. `unsent`: nothing can have been done. */
-type Outcome =
-  | { type: 'answer'; status: number; body: unknown }
-  | { type: 'refused'; problem: ProblemBody | undefined; retryAfterMs: number | undefined }
-  | { type: 'unsent' | 'broken'; error: Error }
+/** How one try ended. */
+type Outcome = { type: 'answer'; status: number; body: Body | undefined } | Unserved
+
+type Body = Record<string, unknown>
+
+interface Unserved {
+  type: 'unserved'
+  why: string
+  /** No answer came, of anybody. */
+  isGone: boolean
+  /** Nobody knows whether the request was carried out. */
+  mayBeDone: boolean
+  problem?: ProblemBody
+  retryAfterMs?: number | undefined
+}
 
 const backoff = { baseMs: 200, factor: 2, capMs: 5_000 }
 const unsentCodes = new Set([
@@ -34,15 +45,20 @@ const unsentCodes = new Set([
   'EHOSTUNREACH',
 ])
 
+/** A replica's hint is heeded within these: neither a hot loop nor an hour of silence. */
+const hint = { leastMs: 20, mostMs: 5_000 }
+
 /**
- * HTTP to whichever replica serves. On a connection error or a 503 it goes on to the next URL, the
- * first time at once; when all were tried it waits as long as a replica said, else with full jitter up
- * to 5 s. One transport is one set of connections, so a long poll never holds up a heartbeat.
+ * HTTP to whichever replica serves. When there is no answer, or none of a replica that serves (a 5xx, a
+ * 429, or something that a proxy wrote), it goes on to the next URL, the first time at once; when all
+ * were tried it waits as long as a replica said, else with full jitter up to 5 s. One transport is one
+ * set of connections, so a long poll never holds up a heartbeat.
  */
 export class Transport {
   readonly #replicas: ReplicaList
   readonly #token: string
   readonly #clock: Clock
+  readonly #closed = new AbortController()
   readonly #agent = new Agent({
     connect: { timeout: 1_000 },
     headersTimeout: 0,
@@ -52,105 +68,129 @@ export class Transport {
 
   constructor(replicas: ReplicaList, token: string, clock: Clock = systemClock) {
     this.#replicas = replicas
-    this.#token = token
+    this.#token = token.trim()
+    if (!/^[\x21-\x7e]+$/.test(this.#token)) {
+      throw new TypeError('the token must be printable ASCII characters without blanks')
+    }
     this.#clock = clock
   }
 
+  /** What still runs, or is called afterwards, rejects. */
   close(): Promise<void> {
+    this.#closed.abort(new UnavailableError('the connection is closed'))
     return this.#agent.destroy()
   }
 
-  /** The parsed answer. Throws ApiError on any other refusal than 503, and UnavailableError. */
+  /** The parsed answer. Throws ApiError if a replica refuses the request, and UnavailableError. */
   async call<T>(call: Call): Promise<T> {
+    const body = call.body === undefined ? null : JSON.stringify(call.body)
     const until = this.#clock.monotonic() + call.patienceMs
     let round = 0
     let hintMs: number | undefined
     for (let tried = 1; ; tried += 1) {
-      const url = this.#replicas.current
-      const outcome = await this.#try(url, call)
+      const stay = this.#replicas.current
+      const outcome = await this.#try(stay, call, body)
       if (outcome.type === 'answer') return accepted<T>(outcome)
       call.signal?.throwIfAborted()
-      if (outcome.type === 'broken' && !call.isRepeatable) throw unavailable(url, outcome)
-      const isRecovering = this.#moveOn(url, outcome)
-      if (outcome.type === 'refused') hintMs = outcome.retryAfterMs
+      this.#closed.signal.throwIfAborted()
+      if (outcome.mayBeDone && !call.isRepeatable) throw unavailable(stay, outcome)
+      const isRecovering = this.#moveOn(stay, outcome)
+      hintMs = outcome.retryAfterMs ?? hintMs
       if (!isRecovering && tried % this.#replicas.length !== 0) continue
       const pauseMs = hintMs ?? fullJitter(round++, backoff)
       hintMs = undefined
-      if (this.#clock.monotonic() + pauseMs > until) throw unavailable(url, outcome)
-      await this.#clock.sleep(pauseMs, call.signal)
+      if (this.#clock.monotonic() + pauseMs > until) throw unavailable(stay, outcome)
+      await this.#clock.sleep(pauseMs, call.signal, this.#closed.signal)
     }
   }
 
   /** A replica that recovers is about to serve: stay with it. */
-  #moveOn(url: string, outcome: Exclude<Outcome, { type: 'answer' }>): boolean {
-    const problem = outcome.type === 'refused' ? outcome.problem : undefined
+  #moveOn(stay: Stay, { problem, isGone }: Unserved): boolean {
     if (problem?.code === 'controller_recovering') return true
-    this.#replicas.leave(url, problem?.active_url)
+    this.#replicas.leave(stay, { isGone, activeUrl: problem?.activeUrl })
     return false
   }
 
-  async #try(url: string, call: Call): Promise<Outcome> {
+  async #try(stay: Stay, call: Call, body: string | null): Promise<Outcome> {
     const timeout = AbortSignal.timeout(call.timeoutMs)
     const signals = [timeout]
     if (call.signal) signals.push(call.signal)
-    if (call.isParked) signals.push(this.#replicas.staying)
+    if (call.isParked) signals.push(stay.over)
     try {
-      const { statusCode, headers, body } = await request(`${url}${call.path}`, {
+      const answer = await request(`${stay.url}${call.path}`, {
         dispatcher: this.#agent,
         method: call.method,
         headers: {
           authorization: `Bearer ${this.#token}`,
-          ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(body === null ? {} : { 'content-type': 'application/json' }),
           ...call.headers,
         },
-        body: call.body === undefined ? null : JSON.stringify(call.body),
+        body,
         signal: AbortSignal.any(signals),
       })
-      const parsed = parse(await body.text())
-      if (statusCode !== 503) return { type: 'answer', status: statusCode, body: parsed }
-      const problem = parsed as ProblemBody | undefined
-      return {
-        type: 'refused',
-        problem,
-        retryAfterMs: problem?.retry_after_ms ?? seconds(headers['retry-after']),
-      }
-    } catch (cause) {
-      const error = timeout.aborted
-        ? new Error(`no answer within ${call.timeoutMs} ms`)
-        : toError(cause)
-      const { code } = error as { code?: string }
-      return { type: code !== undefined && unsentCodes.has(code) ? 'unsent' : 'broken', error }
+      const parsed = parse(await answer.body.text())
+      return outcomeOf(answer.statusCode, parsed, answer.headers['retry-after'])
+    } catch (error) {
+      const why = timeout.aborted ? `no answer within ${call.timeoutMs} ms` : textOf(error)
+      const code = (error as { code?: string } | undefined)?.code
+      const mayBeDone = code === undefined || !unsentCodes.has(code)
+      return { type: 'unserved', why: why || code || 'failed', isGone: true, mayBeDone }
     }
   }
 }
 
-function accepted<T>({ status, body }: { status: number; body: unknown }): T {
-  if (status >= 200 && status < 300) return body as T
-  throw new ApiError(status, body as ProblemBody | undefined)
+/** An answer is that of a replica: what was asked for, or a refusal with a code. Only a 413 counts
+ *  without one, since it is about the request, whoever finds it too large. */
+function outcomeOf(
+  status: number,
+  body: Body | undefined,
+  retryAfter: string | string[] | undefined,
+): Outcome {
+  const problem = toProblem(body)
+  const isRefusal = status >= 400 && status < 500 && status !== 429 && problem.code !== undefined
+  const isServed = status >= 200 && status < 300 && body !== undefined
+  if (isServed || isRefusal || status === 413) return { type: 'answer', status, body }
+  return {
+    type: 'unserved',
+    why: problem.detail ?? `answered ${status}${body ? '' : ' with something that is not JSON'}`,
+    isGone: false,
+    mayBeDone: mayBeDone(status, problem),
+    problem,
+    retryAfterMs: withinHint(body?.retry_after_ms) ?? withinHint(seconds(retryAfter)),
+  }
 }
 
-function unavailable(url: string, outcome: Exclude<Outcome, { type: 'answer' }>): UnavailableError {
-  const why =
-    outcome.type === 'refused'
-      ? (outcome.problem?.detail ?? 'answered 503')
-      : outcome.error.message || ((outcome.error as { code?: string }).code ?? 'failed')
+/** A replica says 503 before it does anything; only where its database went away may that have committed
+ *  the request first. */
+function mayBeDone(status: number, { code }: ProblemBody): boolean {
+  if (status === 503) return code === undefined || code === 'database_unavailable'
+  return status < 300 || status >= 500
+}
+
+function accepted<T>({ status, body }: { status: number; body: Body | undefined }): T {
+  if (status >= 200 && status < 300) return body as T
+  throw new ApiError(status, toProblem(body))
+}
+
+function unavailable({ url }: Stay, { why }: Unserved): UnavailableError {
   return new UnavailableError(`no replica served the request; the last, ${url}: ${why}`)
 }
 
-/** A balancer's own answers have another body, or none. */
-function parse(text: string): unknown {
+/** Every answer of a replica is an object. A balancer's own have another body, or none. */
+function parse(text: string): Body | undefined {
   try {
-    return JSON.parse(text)
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Body) : undefined
   } catch {
     return undefined
   }
 }
 
-function seconds(header: string | string[] | undefined): number | undefined {
-  const value = Number(Array.isArray(header) ? header[0] : header)
-  return Number.isFinite(value) && value >= 0 ? value * 1_000 : undefined
+function seconds(header: string | string[] | undefined): number {
+  return Number(Array.isArray(header) ? header[0] : header) * 1_000
 }
 
-function toError(cause: unknown): Error {
-  return cause instanceof Error ? cause : new Error(String(cause))
+function withinHint(ms: unknown): number | undefined {
+  if (typeof ms !== 'number' || !Number.isFinite(ms)) return undefined
+  return Math.min(Math.max(ms, hint.leastMs), hint.mostMs)
 }

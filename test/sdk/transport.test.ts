@@ -1,19 +1,9 @@
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import type { RequestListener } from 'node:http'
 import { expect, onTestFinished, test } from 'vitest'
 import { ReplicaList } from '../../src/sdk/replica-list.ts'
 import { type Call, Transport } from '../../src/sdk/transport.ts'
-
-/** The far side, as a replica, a balancer or a broken box would answer it: a real socket. */
-async function listen(handler: RequestListener): Promise<string> {
-  const server = createServer(handler)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
+import { listen } from './listen.ts'
 
 const nobody = 'http://127.0.0.1:9'
 
@@ -53,7 +43,7 @@ test('a replica that is gone is left at once for the next, and the good one is k
   const { answer, replicas } = call([nobody, good], {}, sleeps)
   expect(await answer).toEqual({ ok: 1 })
   expect(sleeps).toEqual([])
-  expect(replicas.current).toBe(good)
+  expect(replicas.current.url).toBe(good)
 })
 
 test('503 of a standby: on to the active it names, if that is in our own list', async () => {
@@ -149,4 +139,149 @@ test('a replica that does not answer in time is left, and so is what is parked a
   const parked = polls.call({ ...base, timeoutMs: 60_000, isParked: true })
   expect(await beats.call({ ...base, timeoutMs: 100 })).toEqual({ ok: 6 })
   expect(await parked).toEqual({ ok: 6 })
+})
+
+test.each([500, 502, 504, 429])('%i is left for the next replica', async (status) => {
+  const failing = await listen((_request, response) => response.writeHead(status).end('<html>'))
+  const good = await serve({ ok: 7 })
+  const { answer, replicas } = call([failing, good])
+  expect(await answer).toEqual({ ok: 7 })
+  expect(replicas.current.url).toBe(good)
+})
+
+test.each([
+  ['a page that says 200', 200, '<html>log in'],
+  ['a redirect', 302, ''],
+  ['a page that says 404', 404, '<html>'],
+  ['JSON without a code', 403, '"blocked"'],
+])('%s is no answer of a replica', async (_name, status, body) => {
+  const proxy = await listen((_request, response) => response.writeHead(status).end(body))
+  expect(await call([proxy, await serve({ ok: 8 })]).answer).toEqual({ ok: 8 })
+  await expect(call([proxy], { patienceMs: 0 }).answer).rejects.toMatchObject({
+    code: 'unavailable',
+    message: `no replica served the request; the last, ${proxy}: answered ${status} with something that is not JSON`,
+  })
+})
+
+test.each([
+  [503, '{"code":"controller_standby"}', true],
+  [503, '{"code":"database_unavailable"}', false],
+  [503, '', false],
+  [500, '{"code":"internal"}', false],
+  [502, '<html>', false],
+  [429, '', true],
+])('%i %s: what may not be repeated is sent again: %s', async (status, body, isSent) => {
+  const failing = await listen((_request, response) => response.writeHead(status).end(body))
+  const { answer } = call([failing, await serve({ ok: 9 })], { isRepeatable: false })
+  if (isSent) expect(await answer).toEqual({ ok: 9 })
+  else await expect(answer).rejects.toMatchObject({ code: 'unavailable' })
+})
+
+test.each([
+  ['{"retry_after_ms":0}', {}, [20, 20]],
+  ['{"retry_after_ms":9e9}', {}, [5_000, 5_000]],
+  ['', { 'retry-after': '3600' }, [5_000, 5_000]],
+])(
+  'however long a replica says, %s %o, it waits within reason',
+  async (body, headers, [least, most]) => {
+    const sleeps: number[] = []
+    const down = await listen((_request, response) => response.writeHead(503, headers).end(body))
+    const { answer } = call([down], { patienceMs: 12_000 }, sleeps)
+    await expect(answer).rejects.toMatchObject({ code: 'unavailable' })
+    expect(Math.min(...sleeps)).toBe(least)
+    expect(Math.max(...sleeps)).toBe(most)
+  },
+)
+
+test.each([
+  ['{"retry_after_ms":"soon","detail":5,"active_url":7}', {}],
+  ['', { 'retry-after': 'Wed, 21 Oct 2037 07:28:00 GMT' }],
+])('a hint that is none, %s %o, is passed over', async (body, headers) => {
+  const sleeps: number[] = []
+  const down = await listen((_request, response) => response.writeHead(503, headers).end(body))
+  const { answer } = call([down], { patienceMs: 1_000 }, sleeps)
+  await expect(answer).rejects.toMatchObject({ code: 'unavailable' })
+  for (const ms of sleeps) expect(ms).toBeLessThan(1_000)
+})
+
+test('a single URL that does not answer in time: what is parked there is sent again', async () => {
+  const parkedAgain = Promise.withResolvers<void>()
+  let parks = 0
+  const balancer = await listen((request, response) => {
+    if (request.url === '/beat') return
+    parks += 1
+    if (parks === 1) return
+    response.end('{"ok":10}')
+    parkedAgain.resolve()
+  })
+  const replicas = new ReplicaList([balancer])
+  const polls = new Transport(replicas, 'token')
+  const beats = new Transport(replicas, 'token')
+  onTestFinished(async () => {
+    await Promise.all([polls.close(), beats.close()])
+  })
+  const base = { method: 'POST', isRepeatable: true } as const
+  const parked = polls.call({
+    ...base,
+    path: '/poll',
+    timeoutMs: 60_000,
+    patienceMs: 60_000,
+    isParked: true,
+  })
+  const beat = beats.call({ ...base, path: '/beat', timeoutMs: 200, patienceMs: 0 })
+  await expect(beat).rejects.toMatchObject({ code: 'unavailable' })
+  await parkedAgain.promise
+  expect(await parked).toEqual({ ok: 10 })
+})
+
+test('closing ends what is under way and refuses what comes later, also between two tries', async () => {
+  const base = { method: 'GET', path: '/x', timeoutMs: 60_000, isRepeatable: true } as const
+  const asked = Promise.withResolvers<void>()
+  const silent = await listen(() => asked.resolve())
+  const transport = new Transport(new ReplicaList([silent]), 'token')
+  const waiting = transport.call({ ...base, patienceMs: 60_000 })
+  await asked.promise
+  await transport.close()
+  await expect(waiting).rejects.toMatchObject({ message: 'the connection is closed' })
+  const late = transport.call({ ...base, patienceMs: 60_000 })
+  await expect(late).rejects.toMatchObject({ message: 'the connection is closed' })
+
+  const pausing = new AbortController()
+  const refused = new Transport(new ReplicaList([nobody]), 'token', {
+    monotonic: () => 0,
+    sleep: async (_ms, ...signals) => {
+      pausing.abort()
+      await once(signals.find((signal) => signal !== undefined) as AbortSignal, 'abort')
+    },
+  })
+  const between = refused.call({ ...base, patienceMs: Number.POSITIVE_INFINITY })
+  if (!pausing.signal.aborted) await once(pausing.signal, 'abort')
+  await refused.close()
+  await expect(between).rejects.toMatchObject({ message: 'the connection is closed' })
+})
+
+test('a token is shown without the blanks around it; one that no header can carry is refused', async () => {
+  const shown = Promise.withResolvers<string | undefined>()
+  const answer: RequestListener = (request, response) => {
+    shown.resolve(request.headers.authorization)
+    response.end('{}')
+  }
+  const replicas = new ReplicaList([await listen(answer)])
+  const transport = new Transport(replicas, ' token\n')
+  onTestFinished(() => transport.close())
+  await transport.call({
+    method: 'GET',
+    path: '/x',
+    timeoutMs: 1_000,
+    patienceMs: 0,
+    isRepeatable: true,
+  })
+  expect(await shown.promise).toBe('Bearer token')
+  for (const token of ['to ken', 'tökén', '']) {
+    expect(() => new Transport(replicas, token)).toThrow('the token must be')
+  }
+})
+
+test('a body that JSON cannot express is thrown back at once, and nobody is asked', async () => {
+  await expect(call([nobody], { body: { n: 10n } }).answer).rejects.toThrow(TypeError)
 })
