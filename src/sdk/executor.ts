@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { fullJitter } from '../backoff.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type {
   Assignment,
@@ -9,8 +10,10 @@ import type {
   ReportResult,
 } from '../contract/executors.ts'
 import { Nudge } from '../nudge.ts'
-import { ApiError } from './errors.ts'
-import { HeldJob, type JobHandler, type StopReason } from './job-context.ts'
+import { ApiError, UnavailableError } from './errors.ts'
+import { HeldJobs } from './held-jobs.ts'
+import type { JobHandler, StopReason } from './job-context.ts'
+import { textOf } from './json.ts'
 import { ReplicaList } from './replica-list.ts'
 import { Reporter } from './reporter.ts'
 import { Transport } from './transport.ts'
@@ -44,6 +47,11 @@ export type ExecutorEvent =
 
 const pollWaitMs = 20_000
 const callMs = 2_000
+/** How long reports may still take once every handler has stopped on demand. */
+const lastReportsMs = 5_000
+const backoff = { baseMs: 500, factor: 2, capMs: 5_000 }
+/** Refusals that no other try and no other replica would change. */
+const finalCodes = new Set(['unauthenticated', 'forbidden', 'stale_epoch', 'not_found'])
 const never = new AbortController().signal
 
 /**
@@ -57,9 +65,10 @@ export class Executor {
   readonly #polls: Transport
   readonly #beats: Transport
   readonly #reporter: Reporter
-  readonly #held = new Map<string, HeldJob>()
+  readonly #held = new HeldJobs((job, reason) =>
+    this.#o.onEvent?.({ type: 'told_to_stop', jobId: job.job_id, reason }),
+  )
   readonly #beatNow = new Nudge()
-  readonly #freed = new Nudge()
   readonly #refused = new AbortController()
   #registered!: Registered
   #answeredAt = 0
@@ -76,7 +85,7 @@ export class Executor {
       path: this.#path('report'),
       clock,
       onSettled: (item, result) => {
-        this.#drop(item)
+        this.#held.drop(item)
         this.#o.onEvent?.({ type: 'reported', item, result })
       },
       onServed: () => this.#o.onEvent?.({ type: 'served', call: 'report' }),
@@ -86,18 +95,22 @@ export class Executor {
 
   /** Registers, and works until `draining` aborts: then it takes no new work, finishes what it holds
    *  and returns. `stopping` cuts that short: handlers are told to stop, and what they leave is given
-   *  back. Throws ApiError if the control plane refuses this executor. */
+   *  back. Throws ApiError if the control plane refuses this executor, and UnavailableError if it was
+   *  stopped and could not report what it held. */
   async run(draining: AbortSignal, stopping: AbortSignal = never): Promise<void> {
     const finished = new AbortController()
     const ended = AbortSignal.any([finished.signal, this.#refused.signal])
     const onDrain = () => this.#o.onEvent?.({ type: 'draining', held: this.#held.size })
-    const onStop = () => this.#stopAll('shutdown')
+    const onStop = () => {
+      this.#held.stopAll('shutdown')
+      this.#held.freed.nudge()
+    }
     draining.addEventListener('abort', onDrain, { once: true })
     stopping.addEventListener('abort', onStop, { once: true })
     const work = async () => {
       await this.#poll(AbortSignal.any([draining, stopping, this.#refused.signal]))
       if (stopping.aborted) onStop()
-      await this.#untilNothingHeld()
+      await this.#untilNothingHeld(stopping)
       finished.abort()
     }
     try {
@@ -116,6 +129,11 @@ export class Executor {
       await Promise.all([this.#polls.close(), this.#beats.close(), this.#reporter.close()])
     }
     if (this.#refused.signal.aborted) throw this.#refused.signal.reason
+    if (this.#held.size > 0) {
+      throw new UnavailableError(
+        `stopped, and nobody took the reports of ${this.#held.size} job(s)`,
+      )
+    }
   }
 
   async #register(signal: AbortSignal): Promise<void> {
@@ -136,8 +154,9 @@ export class Executor {
 
   async #poll(ended: AbortSignal): Promise<void> {
     let pollId = randomUUID()
+    let failures = 0
     while (!ended.aborted) {
-      const freed = this.#freed.arm()
+      const freed = this.#held.freed.arm()
       const max = Math.min((this.#o.capacity ?? 1) - this.#held.size, 500)
       if (max <= 0) {
         await this.#clock.sleep(60_000, freed, ended)
@@ -155,6 +174,7 @@ export class Executor {
           signal: ended,
         })
         pollId = randomUUID()
+        failures = 0
         this.#o.onEvent?.({ type: 'served', call: 'poll' })
         for (const job of assignments) this.#start(job)
         // Shows at once what has arrived, so that no offer is taken for lost.
@@ -163,33 +183,31 @@ export class Executor {
         if (ended.aborted) return
         // The answer may have been lost: the same poll_id is sent again.
         this.#trouble('poll', error)
-        await this.#clock.sleep(Math.random() * 1_000, ended)
+        await this.#clock.sleep(fullJitter(failures++, backoff), ended)
       }
     }
   }
 
   #start(job: Assignment): void {
-    const key = keyOf(job)
-    if (this.#held.has(key)) return
-    const held = new HeldJob(job, {
+    if (this.#held.has(job)) return
+    const holder = {
       executorId: this.#o.executorId,
       epoch: this.#registered.epoch,
       isUncertain: () => this.#isSilent(),
-    })
-    this.#held.set(key, held)
+    }
     this.#o.onEvent?.({ type: 'started', job })
-    held.run(this.#o.handler).then(
-      (item) => (item ? this.#reporter.add(item) : this.#drop(job)),
-      (error) => this.#trouble('report', error),
-    )
+    void this.#held
+      .run(job, holder, this.#o.handler)
+      .then((item) => item && this.#reporter.add(item))
   }
 
   async #beat(ended: AbortSignal): Promise<void> {
+    let failures = 0
     while (!ended.aborted) {
       const beatNow = this.#beatNow.arm()
-      let pauseMs = Math.random() * 500
+      let pauseMs: number
       const sentAt = this.#clock.monotonic()
-      const inventory = [...this.#held.values()].map((held) => held.list())
+      const inventory = this.#held.list()
       try {
         const answer = await this.#beats.call<HeartbeatAnswer>({
           method: 'POST',
@@ -207,9 +225,11 @@ export class Executor {
         this.#answered(sentAt)
         this.#heed(answer)
         pauseMs = answer.heartbeat_ms
+        failures = 0
       } catch (error) {
         if (ended.aborted) return
         this.#trouble('heartbeat', error)
+        pauseMs = fullJitter(failures++, backoff)
       }
       await this.#clock.sleep(pauseMs, beatNow, ended)
     }
@@ -217,8 +237,8 @@ export class Executor {
 
   #heed({ revoked, cancel }: HeartbeatAnswer): void {
     this.#o.onEvent?.({ type: 'served', call: 'heartbeat' })
-    for (const lease of revoked) this.#stop(keyOf(lease), 'revoked')
-    for (const lease of cancel) this.#stop(keyOf(lease), 'cancelled')
+    for (const lease of revoked) this.#held.stop(lease, 'revoked')
+    for (const lease of cancel) this.#held.stop(lease, 'cancelled')
   }
 
   /** Dated from when the heartbeat was sent: the lease was renewed no earlier than that. */
@@ -235,50 +255,31 @@ export class Executor {
 
   /** Work goes on by default: an hour without a control plane need not cost an hour of work. */
   #fenceSelf(): void {
-    for (const [key, { job }] of this.#held) {
-      if (job.on_silence === 'abort') this.#stop(key, 'silence')
-    }
+    this.#held.stopAll('silence', ({ on_silence }) => on_silence === 'abort')
   }
 
-  #stop(key: string, reason: StopReason): void {
-    const held = this.#held.get(key)
-    if (!held || held.signal.aborted) return
-    held.stop(reason)
-    this.#o.onEvent?.({ type: 'told_to_stop', jobId: held.job.job_id, reason })
-  }
-
-  #stopAll(reason: StopReason): void {
-    for (const key of this.#held.keys()) this.#stop(key, reason)
-  }
-
-  #drop(job: { job_id: string; fence: number }): void {
-    this.#held.delete(keyOf(job))
-    this.#freed.nudge()
-  }
-
-  /** Handlers may take long to stop; when this executor is refused there is nothing left to wait for. */
-  async #untilNothingHeld(): Promise<void> {
+  /** Handlers may take long to stop, and reports for ever while the control plane is away: a stop gives
+   *  up on those. When this executor is refused there is nothing left to wait for. */
+  async #untilNothingHeld(stopping: AbortSignal): Promise<void> {
     while (this.#held.size > 0 && !this.#refused.signal.aborted) {
-      const freed = this.#freed.arm()
-      await this.#clock.sleep(60_000, freed, this.#refused.signal)
+      const freed = this.#held.freed.arm()
+      const isLast = stopping.aborted && this.#held.running === 0
+      await this.#clock.sleep(isLast ? lastReportsMs : 60_000, freed, this.#refused.signal)
+      if (isLast && !freed.aborted) return
     }
   }
 
-  /** A refusal (stale_epoch, unknown executor, bad token) is final; anything else passes. */
+  /** Only a refusal of this executor is final; anything else passes. */
   #trouble(call: CallName, cause: unknown): void {
-    const error = cause instanceof Error ? cause : new Error(String(cause))
+    const error = cause instanceof Error ? cause : new Error(textOf(cause))
     this.#o.onEvent?.({ type: 'trouble', call, error })
-    if (error instanceof ApiError && error.status < 500) {
+    if (error instanceof ApiError && finalCodes.has(error.code)) {
       this.#refused.abort(error)
-      this.#stopAll('revoked')
+      this.#held.stopAll('revoked')
     }
   }
 
   #path(call: CallName): string {
     return `/v1/executors/${encodeURIComponent(this.#o.executorId)}/${call}`
   }
-}
-
-function keyOf({ job_id, fence }: { job_id: string; fence: number }): string {
-  return `${job_id} ${fence}`
 }

@@ -1,5 +1,6 @@
 import type { Assignment, ReportItem } from '../contract/executors.ts'
 import { JobFailure, JobRelease } from './errors.ts'
+import { textOf, toJson, UnsendableError } from './json.ts'
 
 /** Why a job's signal aborted. */
 export type StopReason = 'revoked' | 'cancelled' | 'silence' | 'shutdown' | 'run_timeout'
@@ -17,7 +18,7 @@ export interface JobContext {
    *  job. Work may go on; begin nothing that cannot be undone. */
   readonly isOwnershipUncertain: boolean
   /** Tells how far the job has come, any JSON up to 64 KiB; the next attempt gets the latest one as its
-   *  checkpoint. Sent with the next heartbeat. */
+   *  checkpoint. Sent, as it is now, with the next heartbeat. Throws TypeError for anything else. */
   progress(value: unknown): void
 }
 
@@ -39,7 +40,7 @@ export class HeldJob implements JobContext {
   readonly epoch: number
   readonly #isUncertain: () => boolean
   readonly #stop = new AbortController()
-  #progress: unknown
+  #progress: { value: unknown; bytes: number } = { value: null, bytes: 0 }
   #told = 0
   #sent = 0
 
@@ -59,7 +60,7 @@ export class HeldJob implements JobContext {
   }
 
   progress(value: unknown): void {
-    this.#progress = value
+    this.#progress = toJson(value, progressBytes)
     this.#told += 1
   }
 
@@ -67,19 +68,22 @@ export class HeldJob implements JobContext {
     this.#stop.abort(reason)
   }
 
-  /** As a heartbeat lists it, with progress that was not sent yet; `sent` is to be called once it was. */
-  list() {
-    const told = this.#told
+  /** As a heartbeat lists it, with progress that was not sent yet if there is room for it; `sent` is to
+   *  be called once it was. */
+  list(room: number) {
+    const { value: progress, bytes } = this.#progress
     const { job_id, fence } = this.job
-    return {
-      listed: told > this.#sent ? { job_id, fence, progress: this.#progress } : { job_id, fence },
-      sent: () => {
-        this.#sent = Math.max(this.#sent, told)
-      },
+    if (this.#told === this.#sent || bytes > room) {
+      return { listed: { job_id, fence }, bytes: 0, sent: () => undefined }
     }
+    const told = this.#told
+    const sent = () => {
+      this.#sent = told
+    }
+    return { listed: { job_id, fence, progress }, bytes, sent }
   }
 
-  /** Runs the handler. Returns what is to be reported; undefined: nothing. */
+  /** Runs the handler. Returns what is to be reported; undefined: nothing. It never rejects. */
   async run(handler: JobHandler): Promise<ReportItem | undefined> {
     const { job_id, fence, run_timeout_ms } = this.job
     const timeout =
@@ -87,7 +91,7 @@ export class HeldJob implements JobContext {
         ? undefined
         : setTimeout(() => this.stop('run_timeout'), Math.min(run_timeout_ms, longestTimerMs))
     try {
-      return { job_id, fence, outcome: 'succeeded', result: (await handler(this)) ?? null }
+      return { job_id, fence, outcome: 'succeeded', result: toResult(await handler(this)) }
     } catch (error) {
       const outcome = this.#outcomeOf(error)
       return outcome && { job_id, fence, ...outcome }
@@ -116,14 +120,25 @@ export class HeldJob implements JobContext {
 }
 
 const longestTimerMs = 2 ** 31 - 1
+const progressBytes = 64 * 1_024
+const resultBytes = 256 * 1_024
 const timedOut = { code: 'run_timeout', message: 'ran longer than run_timeout_ms', retryable: true }
 
+function toResult(value: unknown): unknown {
+  try {
+    return toJson(value, resultBytes).value
+  } catch (error) {
+    if (!(error instanceof UnsendableError)) throw error
+    const message = `the result: ${error.message}`
+    throw new JobFailure(`result_${error.code}`, message, { retryable: false })
+  }
+}
+
 function toFailure(error: unknown) {
-  const message = error instanceof Error ? error.message : String(error)
   const isFailure = error instanceof JobFailure
   return {
     code: isFailure ? error.code : 'exception',
-    message: message.replaceAll('\0', '').slice(0, 16_000),
+    message: textOf(error).replaceAll('\0', '').slice(0, 16_000),
     retryable: isFailure ? error.retryable : true,
   }
 }

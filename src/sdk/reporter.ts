@@ -17,7 +17,6 @@ export interface ReporterOptions {
 
 const callMs = 2_000
 const mostAtOnce = 500
-const resultBytes = 256 * 1_024
 const backoff = { baseMs: 200, factor: 2, capMs: 5_000 }
 
 /** Sends reports until each is answered, however long the control plane is away. */
@@ -31,7 +30,7 @@ export class Reporter {
   }
 
   add(item: ReportItem): void {
-    this.#queue.push(withinLimit(item))
+    this.#queue.push(item)
     this.#added.nudge()
   }
 
@@ -70,35 +69,46 @@ export class Reporter {
         isRepeatable: true,
         signal: ended,
       })
+      if (results.length !== batch.length) throw new Error('the answer is not that of the report')
       this.#o.onServed()
       this.#queue = this.#queue.filter((item) => !batch.includes(item))
       for (const [index, item] of batch.entries()) {
-        const result = results[index]
-        if (result) this.#o.onSettled(item, result)
+        this.#o.onSettled(item, results[index] as ReportResult)
       }
     } catch (error) {
-      if (!(error instanceof ApiError) || ![400, 413].includes(error.status)) throw error
-      if (batch.length > 1) for (const item of batch) await this.#send(epoch, [item], ended)
+      if (!isRefused(error)) throw error
+      if (batch.length > 1) await this.#sendEach(epoch, batch, ended)
       else this.#replace(batch[0] as ReportItem, error)
     }
   }
 
-  /** A report that is refused for what it says fails its attempt instead; that says nothing odd. */
-  #replace(item: ReportItem, refusal: ApiError): void {
+  async #sendEach(epoch: number, batch: ReportItem[], ended: AbortSignal): Promise<void> {
+    let refusal: ApiError | undefined
+    for (const item of batch) {
+      try {
+        await this.#send(epoch, [item], ended)
+      } catch (error) {
+        if (!isRefused(error)) throw error
+        refusal = error
+      }
+    }
+    if (refusal) throw refusal
+  }
+
+  /** A report that is refused for what it says fails its attempt instead; that says nothing odd. The
+   *  refusal is thrown on, so that a replacement which is refused as well waits like any other trouble. */
+  #replace(item: ReportItem, refusal: ApiError): never {
     const { job_id, fence } = item
     const message = `the report was refused: ${refusal.message}`.slice(0, 1_000)
     const error = { code: 'report_refused', message, retryable: false }
     this.#queue = this.#queue.map((queued) =>
       queued === item ? { job_id, fence, outcome: 'failed', error } : queued,
     )
+    throw refusal
   }
 }
 
-function withinLimit(item: ReportItem): ReportItem {
-  const bytes = Buffer.byteLength(JSON.stringify(item.result) ?? 'null')
-  if (bytes <= resultBytes) return item
-  const { job_id, fence } = item
-  const message = `the result is ${bytes} bytes of JSON; at most ${resultBytes} are kept`
-  const error = { code: 'result_too_large', message, retryable: false }
-  return { job_id, fence, outcome: 'failed', error }
+/** For what it says, not for who says it. */
+function isRefused(error: unknown): error is ApiError {
+  return error instanceof ApiError && [400, 413].includes(error.status)
 }

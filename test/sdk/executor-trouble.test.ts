@@ -1,0 +1,286 @@
+import { randomUUID } from 'node:crypto'
+import { text } from 'node:stream/consumers'
+import { expect, onTestFinished, test } from 'vitest'
+import { type Clock, systemClock } from '../../src/clock.ts'
+import {
+  Client,
+  Executor,
+  type ExecutorEvent,
+  type ExecutorOptions,
+  JobFailure,
+} from '../../src/sdk/index.ts'
+import { useDatabase } from '../support/database.ts'
+import { adminToken, startActive } from '../support/replica.ts'
+import { Signals } from '../support/signals.ts'
+import { listen } from './listen.ts'
+
+/** What a proxy, a handler or a control plane that is gone may do to an executor. */
+
+const db = useDatabase()
+
+/** Pauses a twentieth as long. */
+const quick: Clock = {
+  monotonic: () => systemClock.monotonic(),
+  sleep: (ms, ...signals) => systemClock.sleep(ms / 20, ...signals),
+}
+
+interface Call {
+  /** The last part of the path: register, poll, heartbeat, report. */
+  name: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look at whatever came
+  body: any
+}
+type Meddle = (call: Call) => { status: number; body: string } | undefined
+
+/** In front of a replica: passes on what `meddle` does not answer itself. */
+const startProxy = (target: string, meddle: Meddle) =>
+  listen(async (request, response) => {
+    const { url = '', method = 'GET', headers } = request
+    const sent = await text(request)
+    const name = url.split('/').at(-1) ?? ''
+    const own = meddle({ name, body: JSON.parse(sent) })
+    if (own) return response.writeHead(own.status).end(own.body)
+    const gone = new AbortController()
+    response.once('close', () => gone.abort())
+    const answer = await fetch(`${target}${url}`, {
+      method,
+      headers: { authorization: headers.authorization ?? '', 'content-type': 'application/json' },
+      body: sent,
+      signal: gone.signal,
+    }).catch(() => undefined)
+    if (!answer) return response.destroy()
+    return response.writeHead(answer.status).end(await answer.text())
+  })
+
+async function start(
+  options: Pick<ExecutorOptions, 'handler'> & Partial<ExecutorOptions>,
+  meddle: Meddle = () => undefined,
+  clock?: Clock,
+) {
+  const { api } = await startActive(db, { UNDERSTUDY_HEARTBEAT_MS: '50' })
+  const queue = `q-${randomUUID().slice(0, 8)}`
+  const events = new Signals<ExecutorEvent>()
+  const draining = new AbortController()
+  const stopping = new AbortController()
+  const executor = new Executor(
+    {
+      urls: [await startProxy(api.url, meddle)],
+      token: adminToken,
+      executorId: queue,
+      queues: [queue],
+      onEvent: (event) => events.fire(event),
+      ...options,
+    },
+    clock,
+  )
+  const ended = executor.run(draining.signal, stopping.signal)
+  ended.catch(() => undefined)
+  const client = new Client({ urls: [api.url], token: adminToken })
+  onTestFinished(async () => {
+    stopping.abort()
+    await Promise.all([ended.catch(() => undefined), client.close()])
+  })
+  const submit = async (payload: unknown = null) =>
+    (await client.submit({ kind: 'x', queue, payload, max_attempts: 1 })).job.id
+  const settled = (id: string) => client.waitForJob(id, 20_000)
+  return { api, events, stopping, ended, client, submit, settled }
+}
+
+const circular: unknown[] = []
+circular.push(circular)
+
+test('progress that cannot be sent is thrown back at the handler; heartbeats go on', async () => {
+  const thrown: unknown[] = []
+  const mayEnd = Promise.withResolvers<void>()
+  const { client, events, submit, settled } = await start({
+    handler: async (context) => {
+      const value = { at: 1 }
+      context.progress(value)
+      value.at = 2
+      for (const bad of ['x'.repeat(70_000), { bytes: 10n }, circular, () => 1]) {
+        try {
+          context.progress(bad)
+        } catch (error) {
+          thrown.push(error)
+        }
+      }
+      await mayEnd.promise
+      return 'done'
+    },
+  })
+  const id = await submit()
+  while ((await client.getJob(id)).progress === null);
+  mayEnd.resolve()
+  expect(await settled(id)).toMatchObject({ state: 'succeeded', progress: { at: 1 } })
+  expect(thrown).toMatchObject([
+    { code: 'too_large', message: '70002 bytes of JSON; at most 65536 are kept' },
+    { code: 'not_json', message: expect.stringContaining('BigInt') },
+    { code: 'not_json', message: expect.stringContaining('circular') },
+    { code: 'not_json', message: 'JSON cannot express it: a function' },
+  ])
+  expect(events.fired.filter(({ type }) => type === 'trouble')).toEqual([])
+})
+
+test('however much progress there is to tell at once, each heartbeat stays within its limit', async () => {
+  const capacity = 150
+  const mayEnd = Promise.withResolvers<void>()
+  const { client, events, submit } = await start({
+    capacity,
+    handler: async (context) => {
+      context.progress('x'.repeat(65_000))
+      await mayEnd.promise
+    },
+  })
+  const ids = await Promise.all(Array.from({ length: capacity }, () => submit()))
+  for (const id of ids) while ((await client.getJob(id)).progress === null);
+  mayEnd.resolve()
+  expect(events.fired.filter(({ type }) => type === 'trouble')).toEqual([])
+})
+
+test.each([
+  ['a proxy’s page', { status: 403, body: '<html>' }],
+  ['a refusal of what it says', { status: 400, body: '{"code":"invalid_request"}' }],
+  ['too many requests', { status: 429, body: '' }],
+])(
+  'a heartbeat answered with %s is trouble that passes: the job goes on',
+  async (_name, answer) => {
+    const refused = Promise.withResolvers<void>()
+    let refusals = 0
+    const { submit, settled } = await start(
+      {
+        handler: async ({ signal }) => {
+          await refused.promise
+          return signal.aborted
+        },
+      },
+      ({ name, body }) => {
+        if (name !== 'heartbeat' || body.assignments.length === 0 || refusals === 3) return
+        refusals += 1
+        if (refusals === 3) refused.resolve()
+        return answer
+      },
+    )
+    expect(await settled(await submit())).toMatchObject({ state: 'succeeded', result: false })
+  },
+)
+
+test('whatever a handler returns or throws, its job is reported', async () => {
+  const ends: (() => unknown)[] = [
+    () => ({ size: 10n }),
+    () => circular,
+    () => Symbol('x'),
+    () => ({
+      toJSON() {
+        throw new Error('no')
+      },
+    }),
+    () => {
+      throw Object.create(null)
+    },
+    () => {
+      throw undefined
+    },
+    () => {
+      throw Object.assign(new Error(), { message: 7 })
+    },
+    () => {
+      throw new JobFailure('c'.repeat(200), 'm'.repeat(20_000))
+    },
+    () => undefined,
+  ]
+  const { submit, settled } = await start({
+    capacity: ends.length,
+    handler: async ({ job }) => ends[job.payload as number]?.(),
+  })
+  const jobs = await Promise.all(ends.map(async (_, index) => settled(await submit(index))))
+  const notJson = { state: 'failed', error: { code: 'result_not_json', retryable: false } }
+  const exception = { state: 'failed', error: { code: 'exception' } }
+  expect(jobs).toMatchObject([
+    notJson,
+    notJson,
+    notJson,
+    notJson,
+    exception,
+    exception,
+    exception,
+    { state: 'failed', error: { code: 'c'.repeat(128), retryable: true } },
+    { state: 'succeeded', result: null },
+  ])
+})
+
+test('a report that is refused, and whose replacement is refused, backs off and holds up no other', async () => {
+  const refusedOften = Promise.withResolvers<void>()
+  const codes: string[] = []
+  const { events, submit, settled } = await start(
+    { capacity: 2, handler: async ({ job }) => job.payload },
+    ({ name, body }) => {
+      if (name !== 'report') return
+      const bad = body.reports.find(
+        (item: { result?: unknown; error?: unknown }) => item.result !== 1,
+      )
+      if (!bad || codes.length > 12) return
+      codes.push(bad.error?.code ?? 'none')
+      if (codes.length > 12) refusedOften.resolve()
+      return { status: 400, body: '{"code":"invalid_request","detail":"no"}' }
+    },
+    quick,
+  )
+  const bad = await submit(0)
+  await refusedOften.promise
+  const good = await submit(1)
+  expect((await settled(good)).state).toBe('succeeded')
+  expect(await settled(bad)).toMatchObject({
+    error: { code: 'report_refused', message: 'the report was refused: no' },
+  })
+  expect(codes.slice(0, 2)).toEqual(['none', 'report_refused'])
+  const troubles = events.fired.filter((event) => event.type === 'trouble')
+  expect(troubles.filter(({ call }) => call === 'report').length).toBeGreaterThan(5)
+})
+
+test('an answer that is not that of the report does not settle it', async () => {
+  let reports = 0
+  const { submit, settled } = await start({ handler: async () => 'told' }, ({ name }) => {
+    if (name !== 'report') return
+    reports += 1
+    return reports <= 2 ? { status: 200, body: '{"results":[]}' } : undefined
+  })
+  expect(await settled(await submit())).toMatchObject({ state: 'succeeded', result: 'told' })
+  expect(reports).toBe(3)
+})
+
+test('stopped while the control plane is away: it gives the reports up and says so', async () => {
+  let isAway = false
+  const { events, stopping, ended, submit } = await start(
+    {
+      handler: ({ signal }) =>
+        new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => reject(new Error('stopped'))),
+        ),
+    },
+    () => (isAway ? { status: 502, body: '' } : undefined),
+    quick,
+  )
+  await submit()
+  await events.wait('started')
+  isAway = true
+  stopping.abort()
+  await expect(ended).rejects.toMatchObject({
+    code: 'unavailable',
+    message: 'stopped, and nobody took the reports of 1 job(s)',
+  })
+})
+
+test('waiting for a job is timed by a clock that never jumps', async () => {
+  const url = await listen((_request, response) => response.end('{"job":{"finished_at":null}}'))
+  let now = 0
+  const clock: Clock = {
+    monotonic: () => {
+      now += 1_000
+      return now
+    },
+    sleep: async () => undefined,
+  }
+  const client = new Client({ urls: [url], token: 'token' }, clock)
+  onTestFinished(() => client.close())
+  expect(await client.waitForJob('x', 3_600_000)).toMatchObject({ finished_at: null })
+})
