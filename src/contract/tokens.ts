@@ -21,7 +21,8 @@ export const TokenCreate = z
       description: 'Role executor: the one id, or prefix* of ids, that it may act for.',
     }),
     queues: z.array(Name).min(1).max(1_000).optional().meta({
-      description: 'Roles executor and submit: the queues it may serve or fill. Default: all.',
+      description:
+        'Roles executor and submit: the queues it may serve, or fill and read. Default: all.',
     }),
     expires_at: GivenInstant.optional(),
   })

@@ -65,6 +65,17 @@ export function authorizeExecutor({ role, executorPattern }: Principal, executor
   }
 }
 
+/** For a call in the name of a registered executor. Its queues decide, too: to act for it is to be given
+ *  what lies in them. */
+export async function authorizeAct(
+  principal: Principal,
+  executorId: string,
+  directory: { queuesOf(executorId: string): Promise<Iterable<string>> },
+): Promise<void> {
+  authorizeExecutor(principal, executorId)
+  if (principal.queues !== null) authorizeQueues(principal, await directory.queuesOf(executorId))
+}
+
 export function authorizeQueues({ queues }: Principal, wanted: Iterable<string>): void {
   if (queues === null) return
   for (const queue of wanted) {

@@ -1,4 +1,5 @@
 import type { Cluster } from '../services/cluster.ts'
+import type { ExecutorDirectory } from '../services/executor-directory.ts'
 import type { Executors } from '../services/executors.ts'
 import type { Heartbeats } from '../services/heartbeats.ts'
 import type { Jobs } from '../services/jobs.ts'
@@ -10,6 +11,7 @@ import type { Tokens } from '../services/tokens.ts'
 /** What the routes call: one service per noun. */
 export interface Services {
   cluster: Cluster
+  directory: ExecutorDirectory
   executors: Executors
   heartbeats: Heartbeats
   jobs: Jobs

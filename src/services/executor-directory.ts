@@ -109,10 +109,15 @@ export class ExecutorDirectory {
 
   /** Throws not_found, or stale_epoch for anything but the current epoch. */
   async get(executorId: string, epoch: number): Promise<DirectoryEntry> {
-    const entry = this.#entries.get(executorId) ?? (await this.#learn(executorId))
+    const entry = await this.#look(executorId)
     if (!entry) throw new AppError('not_found', `no executor ${executorId} is registered`)
     if (entry.epoch !== epoch) throw staleEpoch(executorId, epoch)
     return entry
+  }
+
+  /** Those that it registered for; none if it is unknown. */
+  async queuesOf(executorId: string): Promise<Iterable<string>> {
+    return (await this.#look(executorId))?.profile.queues ?? []
   }
 
   /** To be asked after each wait: meanwhile the executor may have registered anew. */
@@ -123,7 +128,9 @@ export class ExecutorDirectory {
   }
 
   /** A registration that overtakes the look knows better. */
-  async #learn(executorId: string): Promise<DirectoryEntry | undefined> {
+  async #look(executorId: string): Promise<DirectoryEntry | undefined> {
+    const known = this.#entries.get(executorId)
+    if (known) return known
     const found = await this.#o.look(executorId)
     return this.#entries.get(executorId) ?? (found && this.put(found))
   }

@@ -40,6 +40,20 @@ export interface JobsOptions {
   onSubmitted(classIds: number[], hasScheduled: boolean): void
 }
 
+/** Who reads; null: any queue. */
+export interface Reader {
+  readonly queues: string[] | null
+}
+
+interface ListFilter {
+  queue?: string | undefined
+  state?: JobState | undefined
+  kind?: string | undefined
+  label?: string[] | undefined
+  cursor?: string | undefined
+  limit: number
+}
+
 /** What came of one job that was submitted. */
 interface Placed {
   id: string
@@ -83,46 +97,49 @@ export class Jobs {
     return { results: placed }
   }
 
-  async get(id: string): Promise<Job> {
+  /** For a reader who is bound to queues, a job in any other does not exist. */
+  async get(id: string, { queues }: Reader): Promise<Job> {
     const [job] = isJobId(id) ? await findJobs(this.#o.db, [id]) : []
-    if (!job) throw new AppError('not_found', `there is no job ${id}`)
+    if (!job || queues?.includes(job.queue) === false)
+      throw new AppError('not_found', `there is no job ${id}`)
     return job
   }
 
   /** The job once it is final, or as it is when the time is up or the client has hung up. */
-  async getSettled(id: string, waitMs: number, gone: AbortSignal): Promise<Job> {
-    if (!isJobId(id)) return await this.get(id)
+  async getSettled(id: string, reader: Reader, waitMs: number, gone: AbortSignal): Promise<Job> {
+    if (!isJobId(id)) return await this.get(id, reader)
     const { waits, pollWaitCapMs } = this.#o
     const waiting = waits.add(id.toLowerCase(), Math.min(waitMs, pollWaitCapMs), gone)
     try {
       // Read after the wait has begun, so that no end falls between the two.
-      const job = await this.get(id)
+      const job = await this.get(id, reader)
       if (isFinal(job.state)) return job
       await waiting.answer
-      return await this.get(id)
+      return await this.get(id, reader)
     } finally {
       waiting.settle(undefined)
     }
   }
 
-  async list(filter: {
-    queue?: string | undefined
-    state?: JobState | undefined
-    kind?: string | undefined
-    label?: string[] | undefined
-    cursor?: string | undefined
-    limit: number
-  }): Promise<JobList> {
+  async list(filter: ListFilter, { queues }: Reader): Promise<JobList> {
     const { queue, state, kind, label = [], cursor, limit } = filter
     if (cursor !== undefined && !isJobId(cursor)) throw invalid('cursor', 'is not one of ours')
     const labels = Object.fromEntries(label.map((pair) => pair.split(/=(.*)/s).slice(0, 2)))
-    const jobs = await listJobs(this.#o.db, { queue, state, kind, labels, beforeId: cursor, limit })
+    const jobs = await listJobs(this.#o.db, {
+      queue,
+      readable: queues,
+      state,
+      kind,
+      labels,
+      beforeId: cursor,
+      limit,
+    })
     const last = jobs.at(-1)
     return { jobs, next_cursor: last && jobs.length === limit ? last.id : null }
   }
 
-  async listAttempts(id: string): Promise<AttemptList> {
-    await this.get(id)
+  async listAttempts(id: string, reader: Reader): Promise<AttemptList> {
+    await this.get(id, reader)
     const [attempts, late_reports] = await Promise.all([
       listAttempts(this.#o.db, id),
       listLateReports(this.#o.db, id),

@@ -194,6 +194,8 @@ export async function findSettledJobs(db: Queryable, ids: string[]): Promise<str
 
 export interface JobFilter {
   queue?: string | undefined
+  /** The queues that the reader is bound to; null: any. */
+  readable: string[] | null
   state?: JobSummaryRow['state'] | undefined
   kind?: string | undefined
   labels: Record<string, string>
@@ -204,7 +206,7 @@ export interface JobFilter {
 /** Newest first: ids are UUIDv7, so their order is that of submission. Only the conditions that were
  *  asked for, so that each list can use the index that fits it. */
 export function listJobs(db: Queryable, filter: JobFilter): Promise<JobSummaryRow[]> {
-  const { queue, state, kind, labels, beforeId, limit } = filter
+  const { queue, readable, state, kind, labels, beforeId, limit } = filter
   let query = build
     .selectFrom('jobs as j')
     .innerJoin('classes as c', 'c.class_id', 'j.class_id')
@@ -219,6 +221,7 @@ export function listJobs(db: Queryable, filter: JobFilter): Promise<JobSummaryRo
     .orderBy('j.id', 'desc')
     .limit(limit)
   if (queue !== undefined) query = query.where('j.queue', '=', queue)
+  if (readable !== null) query = query.where('j.queue', 'in', readable)
   if (state !== undefined) query = query.where('j.state', '=', state)
   if (kind !== undefined) query = query.where('j.kind', '=', kind)
   if (beforeId !== undefined) query = query.where('j.id', '<', beforeId)

@@ -182,6 +182,58 @@ test('a token that is bound to queues serves and fills only those', async () => 
   ])
 })
 
+test('a token that is bound to queues acts for no executor that serves another', async () => {
+  const { api } = await startActive(db)
+  const bound = api.as((await createToken(api, { role: 'executor', queues: ['open'] })).token)
+  const epoch = await api.register('vault', { queues: ['open', 'secret'] })
+  const job = await api.submit({ queue: 'secret' })
+  const report = { job_id: job.id, fence: 1, outcome: 'succeeded' }
+  const calls = [
+    ['poll', { wait_ms: 0 }],
+    ['heartbeat', {}],
+    ['report', { reports: [report] }],
+  ] as const
+  for (const [call, body] of calls) {
+    const answer = await bound.post(`/v1/executors/vault/${call}`, { epoch, ...body })
+    expect(answer).toMatchObject({ status: 403, body: { code: 'forbidden' } })
+    expect(JSON.stringify(answer.body)).not.toContain('secret')
+  }
+  expect((await api.job(job.id)).state).toBe('available')
+  const own = await api.register('window', { queues: ['open'] })
+  for (const [call, body] of calls) {
+    await api.must(200, bound.post(`/v1/executors/window/${call}`, { epoch: own, ...body }))
+  }
+})
+
+test('the refusal of an old or guessed epoch does not tell the current one', async () => {
+  const { api } = await startActive(db)
+  let epoch = 0
+  while (epoch < 7) epoch = await api.register('guarded')
+  const answer = await api.post('/v1/executors/guarded/poll', { epoch: 1 })
+  expect(answer).toMatchObject({ status: 409, body: { code: 'stale_epoch' } })
+  expect(answer.body.detail).not.toContain('7')
+})
+
+test('a submitter that is bound to queues reads those alone', async () => {
+  const { api } = await startActive(db)
+  const { token } = await createToken(api, { role: 'submit', queues: ['mine', 'ours'] })
+  const bound = api.as(token)
+  const theirs = await api.submit({ queue: 'theirs' })
+  const own = [await bound.submit({ queue: 'mine' }), await bound.submit({ queue: 'ours' })]
+  for (const path of [theirs.id, `${theirs.id}?wait_ms=20000`, `${theirs.id}/attempts`]) {
+    expect(await bound.get(`/v1/jobs/${path}`)).toMatchObject({
+      status: 404,
+      body: { code: 'not_found', detail: `there is no job ${theirs.id}` },
+    })
+  }
+  for (const { id } of own) await api.must(200, bound.get(`/v1/jobs/${id}/attempts`))
+  const listed = async (query: string) =>
+    (await bound.get(`/v1/jobs?${query}`)).body.jobs.map(({ id }: { id: string }) => id)
+  expect(await listed('')).toEqual(own.map(({ id }) => id).reverse())
+  expect(await listed('queue=mine')).toEqual([own[0]?.id])
+  expect(await listed('queue=theirs')).toEqual([])
+})
+
 test('bindings that make no sense for a role are refused by name', async () => {
   const { api } = await startActive(db)
   for (const [body, path] of [

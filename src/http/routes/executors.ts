@@ -11,7 +11,7 @@ import {
   Report,
   ReportAnswer,
 } from '../../contract/executors.ts'
-import { access, authorizeExecutor, authorizeQueues } from '../auth.ts'
+import { access, authorizeAct, authorizeExecutor, authorizeQueues } from '../auth.ts'
 import { goneSignal } from '../gone.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
@@ -55,7 +55,7 @@ function registerRoute(app: Scope, { executors }: Services): void {
   )
 }
 
-function heartbeatRoute(app: Scope, { heartbeats }: Services): void {
+function heartbeatRoute(app: Scope, { heartbeats, directory }: Services): void {
   app.post(
     '/v1/executors/:id/heartbeat',
     {
@@ -73,13 +73,13 @@ function heartbeatRoute(app: Scope, { heartbeats }: Services): void {
       },
     },
     async (request) => {
-      authorizeExecutor(request.principal, request.params.id)
+      await authorizeAct(request.principal, request.params.id, directory)
       return heartbeats.beat(request.params.id, request.body)
     },
   )
 }
 
-function pollRoute(app: Scope, { polls }: Services): void {
+function pollRoute(app: Scope, { polls, directory }: Services): void {
   app.post(
     '/v1/executors/:id/poll',
     {
@@ -99,7 +99,7 @@ function pollRoute(app: Scope, { polls }: Services): void {
       },
     },
     async (request, reply) => {
-      authorizeExecutor(request.principal, request.params.id)
+      await authorizeAct(request.principal, request.params.id, directory)
       return {
         assignments: await polls.poll(request.params.id, request.body, goneSignal(reply)),
       }
@@ -107,7 +107,7 @@ function pollRoute(app: Scope, { polls }: Services): void {
   )
 }
 
-function reportRoute(app: Scope, { reports }: Services): void {
+function reportRoute(app: Scope, { reports, directory }: Services): void {
   app.post(
     '/v1/executors/:id/report',
     {
@@ -126,7 +126,7 @@ function reportRoute(app: Scope, { reports }: Services): void {
       },
     },
     async (request) => {
-      authorizeExecutor(request.principal, request.params.id)
+      await authorizeAct(request.principal, request.params.id, directory)
       return { results: await reports.report(request.params.id, request.body) }
     },
   )

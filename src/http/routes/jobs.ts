@@ -103,7 +103,7 @@ function listRoute(app: Scope, { jobs }: Services): void {
         response: { 200: answer('A page of jobs.', JobList), ...problems() },
       },
     },
-    (request) => jobs.list(request.query),
+    (request) => jobs.list(request.query, request.principal),
   )
 }
 
@@ -122,10 +122,10 @@ function getRoutes(app: Scope, { jobs }: Services): void {
       },
     },
     async (request, reply) => {
-      const { id } = request.params
+      const { params, principal } = request
       const { wait_ms = 0 } = request.query
-      if (wait_ms === 0) return { job: await jobs.get(id) }
-      return { job: await jobs.getSettled(id, wait_ms, goneSignal(reply)) }
+      if (wait_ms === 0) return { job: await jobs.get(params.id, principal) }
+      return { job: await jobs.getSettled(params.id, principal, wait_ms, goneSignal(reply)) }
     },
   )
   app.get(
@@ -143,7 +143,7 @@ function getRoutes(app: Scope, { jobs }: Services): void {
         },
       },
     },
-    (request) => jobs.listAttempts(request.params.id),
+    (request) => jobs.listAttempts(request.params.id, request.principal),
   )
 }
 
