@@ -10,7 +10,7 @@ interface Cached {
 
 /** A revocation is in force everywhere within this time. */
 const trustMs = 1_000
-/** Asked for in the background once it is this old. */
+/** Asked for in the background once it is this old; and as often while somebody waits by a token. */
 const freshMs = 400
 /** How far back each question reaches; a longer silence empties the cache instead. */
 const reachMs = 60_000
@@ -18,7 +18,7 @@ const mostTokens = 100_000
 
 /** Tokens in memory, so that a request costs no query. A token can only change by being revoked or by
  *  expiring, so one small question about recent revocations keeps them all true; nothing is asked
- *  while nobody comes. Unknown tokens are always looked up: a new one is good at once, everywhere. */
+ *  while nobody comes or waits. Unknown tokens are always looked up: a new one is good at once, everywhere. */
 export class TokenCache {
   readonly #db: Queryable
   readonly #clock: Clock
@@ -26,6 +26,8 @@ export class TokenCache {
   #tokens = new Map<string, Cached>()
   #askedAt = Number.NEGATIVE_INFINITY
   #asking: Promise<void> | undefined
+  readonly #watched = new Map<string, Set<AbortController>>()
+  #reviews: NodeJS.Timeout | undefined
 
   constructor(db: Queryable, clock: Clock) {
     this.#db = db
@@ -49,8 +51,29 @@ export class TokenCache {
     return token
   }
 
+  /** Aborts when this token ends: a request that waits was let in only once. */
+  watch(id: string): { ended: AbortSignal; release(): void } {
+    const watch = new AbortController()
+    const watches = this.#watched.get(id) ?? new Set()
+    this.#watched.set(id, watches.add(watch))
+    // Without the database nothing can be given to those who wait, either; it is asked again soon.
+    this.#reviews ??= setInterval(() => this.#review().catch(() => undefined), freshMs)
+    return {
+      ended: watch.signal,
+      release: () => {
+        watches.delete(watch)
+        if (watches.size === 0) this.#watched.delete(id)
+        if (this.#watched.size > 0) return
+        clearInterval(this.#reviews)
+        this.#reviews = undefined
+      },
+    }
+  }
+
+  /** This token has ended. */
   forget(id: string): void {
     this.#tokens.delete(id)
+    for (const watch of this.#watched.get(id) ?? []) watch.abort()
   }
 
   /** Asks now what was revoked of late. */
@@ -68,8 +91,16 @@ export class TokenCache {
 
   async #askRevoked(): Promise<void> {
     const askedAt = this.#clock.monotonic()
-    for (const id of await listRevokedTokens(this.#db, reachMs)) this.#tokens.delete(id)
+    for (const id of await listRevokedTokens(this.#db, reachMs)) this.forget(id)
     this.#askedAt = askedAt
+  }
+
+  async #review(): Promise<void> {
+    this.#ask()
+    await this.#asking
+    const ids = [...this.#watched.keys()]
+    const tokens = await Promise.all(ids.map((id) => this.find(id)))
+    for (const [index, id] of ids.entries()) if (!tokens[index]) this.forget(id)
   }
 
   async #lookUp(ids: string[]) {

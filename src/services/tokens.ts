@@ -24,6 +24,9 @@ export interface TokensOptions {
   onChange(): void
 }
 
+/** Stands for the token of the configuration, which lasts as long as the process. */
+const bootstrap = 'bootstrap'
+
 const tokenForm = /^ust_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/
 
 function sha256(text: string): Buffer {
@@ -44,7 +47,7 @@ export class Tokens {
   /** Undefined: not one of ours, revoked, or expired. */
   async authenticate(presented: string): Promise<Principal | undefined> {
     if (this.#adminHash && timingSafeEqual(sha256(presented), this.#adminHash)) {
-      return { tokenId: 'bootstrap', role: 'admin', executorPattern: null, queues: null }
+      return { tokenId: bootstrap, role: 'admin', executorPattern: null, queues: null }
     }
     const [, id, secret] = tokenForm.exec(presented) ?? []
     if (id === undefined || secret === undefined) return undefined
@@ -56,6 +59,24 @@ export class Tokens {
       executorPattern: token.executor_id,
       queues: token.queues,
     }
+  }
+
+  /** Runs what waits for long. When its token ends, it is as if the client had hung up: nothing is given
+   *  to it any more. */
+  async whileValid<T>(
+    { tokenId }: Principal,
+    gone: AbortSignal,
+    wait: (gone: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    if (tokenId === bootstrap) return await wait(gone)
+    const { ended, release } = this.#o.cache.watch(tokenId)
+    try {
+      const answer = await wait(AbortSignal.any([gone, ended]))
+      if (!ended.aborted) return answer
+    } finally {
+      release()
+    }
+    throw new AppError('unauthenticated', 'the token has expired, or was revoked, meanwhile')
   }
 
   async create(wanted: TokenCreate): Promise<TokenCreated> {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 
@@ -103,6 +104,43 @@ test('a revoked token is refused everywhere within a second, also where it is in
   await api.must(200, api.request('DELETE', `/v1/tokens/${id}`))
   expect(await db.sql('SELECT revoked_at FROM tokens WHERE id = $1', [id])).toEqual([row])
 })
+
+test.each([
+  ['revoked here', 0, (api: Api, id: string) => api.request('DELETE', `/v1/tokens/${id}`)],
+  [
+    'revoked where nobody tells',
+    0,
+    (_api: Api, id: string) =>
+      db.sql('UPDATE tokens SET revoked_at = clock_timestamp() WHERE id = $1', [id]),
+  ],
+  ['expired', 1_500, () => undefined],
+] as const)(
+  'who waits by a token that is %s is given nothing any more',
+  async (how, lastsMs, end) => {
+    const { api, app } = await startActive(db)
+    const expires_at = lastsMs > 0 ? new Date(Date.now() + lastsMs).toISOString() : undefined
+    const [executor, submitter] = [
+      await createToken(api, { role: 'executor', expires_at }),
+      await createToken(api, { role: 'submit', expires_at }),
+    ]
+    const queue = how.replaceAll(' ', '-')
+    const epoch = await api.register(queue, { queues: [queue] })
+    const job = await api.submit({ queue, delay_ms: 60_000 })
+    const waiting = [
+      api.as(executor.token).post(`/v1/executors/${queue}/poll`, { epoch, wait_ms: 20_000 }),
+      api.as(submitter.token).get(`/v1/jobs/${job.id}?wait_ms=20000`),
+    ]
+    while (app.wiring.waitList.size < 2) await api.get('/health/live')
+    const endedAt = performance.now() + lastsMs
+    for (const { id } of [executor, submitter]) await end(api, id)
+    for (const answer of await Promise.all(waiting)) {
+      expect(answer).toMatchObject({ status: 401, body: { code: 'unauthenticated' } })
+    }
+    expect(performance.now() - endedAt).toBeLessThan(2_000)
+    const { id } = await api.submit({ queue })
+    expect((await api.job(id)).state).toBe('available')
+  },
+)
 
 test('a token expires by itself', async () => {
   const { api } = await startActive(db)

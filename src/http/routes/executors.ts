@@ -79,7 +79,7 @@ function heartbeatRoute(app: Scope, { heartbeats, directory }: Services): void {
   )
 }
 
-function pollRoute(app: Scope, { polls, directory }: Services): void {
+function pollRoute(app: Scope, { polls, directory, tokens }: Services): void {
   app.post(
     '/v1/executors/:id/poll',
     {
@@ -100,9 +100,11 @@ function pollRoute(app: Scope, { polls, directory }: Services): void {
     },
     async (request, reply) => {
       await authorizeAct(request.principal, request.params.id, directory)
-      return {
-        assignments: await polls.poll(request.params.id, request.body, goneSignal(reply)),
-      }
+      const { principal, params, body } = request
+      const assignments = await tokens.whileValid(principal, goneSignal(reply), (gone) =>
+        polls.poll(params.id, body, gone),
+      )
+      return { assignments }
     },
   )
 }

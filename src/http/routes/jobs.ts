@@ -107,7 +107,7 @@ function listRoute(app: Scope, { jobs }: Services): void {
   )
 }
 
-function getRoutes(app: Scope, { jobs }: Services): void {
+function getRoutes(app: Scope, { jobs, tokens }: Services): void {
   app.get(
     '/v1/jobs/:id',
     {
@@ -125,7 +125,10 @@ function getRoutes(app: Scope, { jobs }: Services): void {
       const { params, principal } = request
       const { wait_ms = 0 } = request.query
       if (wait_ms === 0) return { job: await jobs.get(params.id, principal) }
-      return { job: await jobs.getSettled(params.id, principal, wait_ms, goneSignal(reply)) }
+      const job = await tokens.whileValid(principal, goneSignal(reply), (gone) =>
+        jobs.getSettled(params.id, principal, wait_ms, gone),
+      )
+      return { job }
     },
   )
   app.get(
