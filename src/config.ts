@@ -220,7 +220,11 @@ export const clientSchema = z.object({
     .transform((list) => list.split(',').map((url) => url.trim().replace(/\/+$/, '')))
     .pipe(z.array(httpUrl).min(1))
     .optional(),
-  UNDERSTUDY_TOKEN: z.string().min(1).optional(),
+  UNDERSTUDY_TOKEN: z
+    .string()
+    .trim()
+    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII characters without blanks')
+    .optional(),
 })
 
 export interface ClientEnv {

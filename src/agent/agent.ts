@@ -1,4 +1,4 @@
-import { ApiError, Executor, type ExecutorEvent } from '../sdk/index.ts'
+import { Executor, type ExecutorEvent, type JobContext } from '../sdk/index.ts'
 import { runCommand } from './command.ts'
 
 export interface AgentOptions {
@@ -18,32 +18,36 @@ export interface AgentOptions {
   say(event: ExecutorEvent): void
 }
 
-/** Runs the command for each job until SIGTERM or SIGINT; a second signal stops it at once. Returns the
- *  exit code. */
-export async function runAgent(options: AgentOptions): Promise<number> {
+/** Runs the command for each job until SIGTERM or SIGINT; a second signal stops what still runs, and a
+ *  third kills it and exits. Throws ApiError if the control plane refuses this agent. */
+export async function runAgent(options: AgentOptions): Promise<void> {
   const { id, say, graceMs } = options
   const draining = new AbortController()
   const stopping = new AbortController()
+  const killing = new AbortController()
   const onSignal = () => {
+    if (stopping.signal.aborted) {
+      killing.abort()
+      process.exit(1)
+    }
     if (draining.signal.aborted) stopping.abort()
     draining.abort()
     setTimeout(() => stopping.abort(), graceMs).unref()
   }
+  const running = new Set<Promise<unknown>>()
+  const handler = async (context: JobContext) => {
+    const run = runCommand(context, { ...options, kill: killing.signal, stderr: process.stderr })
+    running.add(run)
+    return run.finally(() => running.delete(run))
+  }
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-  const executor = new Executor({
-    ...options,
-    executorId: id,
-    handler: (context) => runCommand(context, { ...options, stderr: process.stderr }),
-    onEvent: say,
-  })
   try {
+    const executor = new Executor({ ...options, executorId: id, handler, onEvent: say })
     await executor.run(draining.signal, stopping.signal)
-    return 0
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error
-    process.stderr.write(`refused: ${error.message} (${error.code})\n`)
-    return error.status === 401 || error.status === 403 ? 4 : 1
   } finally {
+    // An agent that is refused has told its commands to stop. They are its to kill until they have.
+    stopping.abort()
+    await Promise.allSettled(running)
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal)
   }
 }

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type JobContext, JobFailure } from '../sdk/index.ts'
+import { type JobContext, JobFailure, JobRelease } from '../sdk/index.ts'
 import { LastJsonLine } from './last-json-line.ts'
 
 export interface CommandOptions {
@@ -9,6 +10,8 @@ export interface CommandOptions {
   args: string[]
   /** Between SIGTERM and SIGKILL, milliseconds. */
   graceMs: number
+  /** Aborts when no grace is left for anybody. */
+  kill: AbortSignal
   /** What the command inherits, besides what it is told of its job. */
   env: Record<string, string | undefined>
   /** Where the command's complaints go. */
@@ -18,6 +21,9 @@ export interface CommandOptions {
 const tailLength = 2_048
 /** How long output may still arrive after the command has ended. */
 const afterExitMs = 1_000
+/** This machine is short of something; the job is not at fault. */
+const shortages = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])
+const shortageMs = 1_000
 
 /**
  * Runs a command for one job: the payload on its stdin, the job in its environment, a process group of
@@ -25,36 +31,60 @@ const afterExitMs = 1_000
  * with that line as its error if it has a `code`, else with the end of stderr. Output is not held.
  */
 export async function runCommand(context: JobContext, options: CommandOptions): Promise<unknown> {
-  const { command, args, graceMs } = options
-  const child = spawn(command, args, {
-    detached: true,
-    stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...options.env, ...environment(context) },
-  })
+  const child = await start(context, options)
   const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
   const closed = new Promise((resolve) => child.once('close', resolve))
+  const settleGroup = stopOnAbort(child, context.signal, options)
   const lastLine = new LastJsonLine()
   const tail = new Tail()
   child.stdout.on('data', (chunk: Buffer) => lastLine.write(chunk))
-  child.stderr.on('data', (chunk: Buffer) => tail.write(chunk))
-  child.stderr.pipe(options.stderr, { end: false })
+  void passOn(child.stderr, options.stderr, tail)
   // A command that does not read its stdin closes it early: that is its right.
   child.stdin.on('error', () => child.stdin.destroy())
   child.stdin.end(JSON.stringify(context.job.payload))
-  const untie = stopOnAbort(child, context.signal, graceMs)
+  const [code, signal] = await ended
+  settleGroup()
+  await Promise.race([closed, sleep(afterExitMs, undefined, { ref: false })])
+  // What the command left running in the background may hold them open for ever.
+  for (const stream of child.stdio) stream?.destroy()
+  const value = lastLine.end()
+  if (code === 0 && lastLine.isTooLong) throw tooLong()
+  if (code === 0) return value ?? null
+  if (context.signal.aborted) throw new Error('stopped')
+  throw failure(code, signal, value, tail.text)
+}
+
+async function start(
+  context: JobContext,
+  { command, args, env, stderr }: CommandOptions,
+): Promise<ChildProcessWithoutNullStreams> {
   try {
-    const [code, signal] = await ended
-    // What the command left running in the background may hold its output open for ever.
-    await Promise.race([closed, sleep(afterExitMs, undefined, { ref: false })])
-    const value = lastLine.end()
-    if (code === 0) return value ?? null
-    throw failure(code, signal, value, tail.text)
+    const child = spawn(command, args, {
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...env, ...environment(context) },
+    })
+    await once(child, 'spawn')
+    return child
   } catch (error) {
-    if (context.signal.aborted) throw new Error('stopped', { cause: error })
-    if (error instanceof JobFailure) throw error
-    throw new JobFailure('spawn_failed', `${command}: ${(error as Error).message}`)
-  } finally {
-    untie()
+    const { code = '', message } = error as NodeJS.ErrnoException
+    if (!shortages.has(code)) throw new JobFailure('spawn_failed', `${command}: ${message}`)
+    stderr.write(`${command}: ${message}; the job is given back\n`)
+    // Given back at once, it would be back at once.
+    await sleep(shortageMs, undefined, { signal: context.signal }).catch(() => undefined)
+    throw new JobRelease()
+  }
+}
+
+/** One chunk at a time, so that a slow reader slows the command down; one that is gone does not. */
+async function passOn(from: Readable, to: NodeJS.WritableStream, tail: Tail): Promise<void> {
+  try {
+    for await (const chunk of from as AsyncIterable<Buffer>) {
+      tail.write(chunk)
+      await new Promise<void>((resolve) => to.write(chunk, () => resolve()))
+    }
+  } catch {
+    // It was destroyed: nobody waits for the rest.
   }
 }
 
@@ -73,17 +103,27 @@ function environment({ job, executorId, epoch }: JobContext): Record<string, str
     : { ...variables, UNDERSTUDY_CHECKPOINT: JSON.stringify(job.checkpoint) }
 }
 
-/** SIGTERM to the whole group when the job must stop, SIGKILL when its grace is over. */
-function stopOnAbort(child: ChildProcess, signal: AbortSignal, graceMs: number): () => void {
+/** SIGTERM to the whole group when the job must stop, SIGKILL when its grace is over. To be called when
+ *  the command itself has ended: what it started may ignore SIGTERM, and would go on beside the next
+ *  attempt. */
+function stopOnAbort(
+  child: ChildProcess,
+  signal: AbortSignal,
+  { graceMs, kill }: CommandOptions,
+): () => void {
   let hardStop: NodeJS.Timeout | undefined
-  const stop = () => {
+  const onKill = () => killGroup(child, 'SIGKILL')
+  const onStop = () => {
     killGroup(child, 'SIGTERM')
-    hardStop = setTimeout(() => killGroup(child, 'SIGKILL'), graceMs)
+    hardStop = setTimeout(onKill, graceMs)
   }
-  signal.addEventListener('abort', stop, { once: true })
-  if (signal.aborted) stop()
+  signal.addEventListener('abort', onStop, { once: true })
+  kill.addEventListener('abort', onKill, { once: true })
+  if (signal.aborted) onStop()
   return () => {
-    signal.removeEventListener('abort', stop)
+    if (signal.aborted) onKill()
+    signal.removeEventListener('abort', onStop)
+    kill.removeEventListener('abort', onKill)
     clearTimeout(hardStop)
   }
 }
@@ -92,10 +132,14 @@ function killGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   if (pid === undefined) return
   try {
     process.kill(-pid, signal)
-  } catch (error) {
-    // ESRCH: the group has ended in the meantime, which is what was wanted.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  } catch {
+    // Nothing of the group is left, which is what was wanted, or nothing that we may touch.
   }
+}
+
+function tooLong(): JobFailure {
+  const message = 'the last line of JSON on stdout is longer than any result that is kept'
+  return new JobFailure('result_too_large', message, { retryable: false })
 }
 
 function failure(

@@ -1,14 +1,15 @@
 import { StringDecoder } from 'node:string_decoder'
 
-/** Longest line that is looked at; a longer one is skipped to its end. */
+/** Longest line that is read; no result may be longer. */
 const longestLine = 256 * 1_024
 
 /** Finds the last line of a stream that is JSON, holding one line at a time. */
 export class LastJsonLine {
   readonly #decoder = new StringDecoder('utf8')
   #line = ''
-  #isTooLong = false
+  #isSkipping = false
   #value: unknown
+  #isTooLong = false
 
   write(chunk: Buffer): void {
     const [first = '', ...rest] = this.#decoder.write(chunk).split('\n')
@@ -19,7 +20,12 @@ export class LastJsonLine {
     }
   }
 
-  /** The value of the last JSON line; undefined if there was none. */
+  /** Whether the last line that looked like JSON was too long to be read. */
+  get isTooLong(): boolean {
+    return this.#isTooLong
+  }
+
+  /** The value of the last JSON line; undefined if there was none, or it was too long. */
   end(): unknown {
     this.#append(this.#decoder.end())
     this.#endLine()
@@ -27,19 +33,21 @@ export class LastJsonLine {
   }
 
   #append(part: string): void {
-    if (this.#isTooLong) return
+    if (this.#isSkipping) return
     this.#line += part
-    this.#isTooLong = this.#line.length > longestLine
-    if (this.#isTooLong) this.#line = ''
+    this.#isSkipping = this.#line.length > longestLine
+    if (this.#isSkipping) this.#line = this.#line.trimStart().slice(0, 1)
   }
 
   #endLine(): void {
     const line = this.#line.trim()
+    const wasTooLong = this.#isSkipping
     this.#line = ''
-    this.#isTooLong = false
+    this.#isSkipping = false
     if (!/^[[{"\d-]|^(true|false|null)$/.test(line)) return
     try {
-      this.#value = JSON.parse(line)
+      this.#value = wasTooLong ? undefined : JSON.parse(line)
+      this.#isTooLong = wasTooLong
     } catch {
       // A line that only looks like JSON is output like any other.
     }

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { loadClientEnv } from '../config.ts'
+import { type ClientEnv, loadClientEnv } from '../config.ts'
 import { UsageError } from './exit.ts'
 
 /** Where the replicas are, and what to show them. */
@@ -33,9 +33,10 @@ export function findConnection(flags: { urls?: string; token?: string }): Connec
     ...(flags.token === undefined ? {} : { UNDERSTUDY_TOKEN: flags.token }),
   })
   const env = loadClientEnv()
-  const file = findFile()
-  const urls = given.urls ?? env.urls ?? file?.urls
-  const token = given.token ?? env.token ?? file?.token
+  const told = { urls: given.urls ?? env.urls, token: given.token ?? env.token }
+  const file = told.urls && told.token ? undefined : findFile()
+  const urls = told.urls ?? file?.urls
+  const token = told.token ?? file?.token
   if (!urls) throw new UsageError(`no replicas are known: ${howTo('--urls', 'UNDERSTUDY_URLS')}`)
   if (!token) throw new UsageError(`no token is known: ${howTo('--token', 'UNDERSTUDY_TOKEN')}`)
   return { urls, token }
@@ -45,10 +46,19 @@ function howTo(flag: string, variable: string): string {
   return `give ${flag} or ${variable}, or run this in the folder of a running \`npm start\``
 }
 
-function findFile(): Partial<Connection> | undefined {
+function findFile(): ClientEnv | undefined {
   for (let folder = resolve('.'); ; folder = dirname(folder)) {
     const file = join(folder, name)
-    if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Partial<Connection>
+    if (existsSync(file)) return readConnection(file)
     if (folder === dirname(folder)) return undefined
+  }
+}
+
+function readConnection(file: string): ClientEnv {
+  try {
+    const { urls, token } = JSON.parse(readFileSync(file, 'utf8')) as Connection
+    return loadClientEnv({ UNDERSTUDY_URLS: urls.join(), UNDERSTUDY_TOKEN: token })
+  } catch (error) {
+    throw new UsageError(`${file} cannot be used, remove it: ${(error as Error).message}`)
   }
 }

@@ -21,23 +21,48 @@ Exit codes:
   5  no replica could be reached, or none would serve the request`
 
 /** A mistake in how a command was called. */
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  readonly code = 'usage'
+
+  constructor(message: string) {
+    super(message.replace(/^error: /, ''))
+  }
+}
+
+/** The job was submitted; what went wrong came after that. */
+export class WaitError extends Error {
+  readonly jobId: string
+
+  constructor(jobId: string, cause: unknown) {
+    super(`job ${jobId}`, { cause })
+    this.jobId = jobId
+  }
+}
 
 /** Says what went wrong on stderr, and returns the exit code for it. */
-export function report(error: unknown, asJson: boolean): number {
+export function report(reported: unknown, asJson: boolean): number {
+  const isWait = reported instanceof WaitError
+  const error = isWait ? reported.cause : reported
   const message = error instanceof Error ? error.message : String(error)
-  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined
-  const faults = error instanceof ApiError ? error.faults : []
+  const errors = error instanceof ApiError ? error.faults : []
   if (asJson) {
-    process.stderr.write(`${JSON.stringify({ error: { code, message, errors: faults } })}\n`)
+    const job = isWait ? { job_id: reported.jobId } : {}
+    const told = { code: codeOf(error), message, errors, ...job }
+    process.stderr.write(`${JSON.stringify({ error: told })}\n`)
   } else {
     const lines = [
       `error: ${message}${error instanceof ApiError ? ` (${error.code})` : ''}`,
-      ...faults.slice(1).map((fault) => `  ${fault.path}: ${fault.message}`),
+      ...errors.slice(1).map((fault) => `  ${fault.path}: ${fault.message}`),
     ]
     process.stderr.write(`${lines.join('\n')}\n`)
   }
   return exitCodeOf(error)
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof ConfigError) return 'configuration'
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : 'failed'
 }
 
 function exitCodeOf(error: unknown): number {

@@ -9,10 +9,10 @@ import { serveCommand } from './commands/serve.ts'
 import { statusCommand } from './commands/status.ts'
 import { submitCommand } from './commands/submit.ts'
 import { tokenCommand } from './commands/token.ts'
-import { exitCodes, exitCodesHelp, report } from './exit.ts'
+import { exitCodes, exitCodesHelp, report, UsageError } from './exit.ts'
 
 /** Every command of `understudy`. */
-export function createProgram(): Command {
+export function createProgram({ isQuiet = false } = {}): Command {
   const program = new Command('understudy')
     .description('Control plane for fleets of executor agents')
     .version(version)
@@ -32,6 +32,7 @@ export function createProgram(): Command {
   for (const command of commands) program.addCommand(command)
   for (const command of [program, ...commands.flatMap((each) => [each, ...each.commands])]) {
     command.exitOverride()
+    if (isQuiet) command.configureOutput({ writeErr: () => undefined })
   }
   return program
 }
@@ -43,12 +44,22 @@ export async function runCli(): Promise<number> {
     if (error.code !== 'EPIPE') throw error
     process.exit(exitCodes.ok)
   })
+  // Nor is it the end of an agent, and of all that it runs, when nobody reads its complaints.
+  process.stderr.on('error', () => undefined)
+  const asJson = wantsJson(process.argv.slice(2))
   try {
-    await createProgram().parseAsync()
+    await createProgram({ isQuiet: asJson }).parseAsync()
     return Number(process.exitCode ?? exitCodes.ok)
   } catch (error) {
-    if (error instanceof CommanderError)
-      return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
-    return report(error, process.argv.includes('--json'))
+    if (!(error instanceof CommanderError)) return report(error, asJson)
+    if (error.exitCode === 0) return exitCodes.ok
+    // For people, commander has said so itself.
+    return asJson ? report(new UsageError(error.message), asJson) : exitCodes.usage
   }
+}
+
+/** What comes after -- is not for us. */
+function wantsJson(args: string[]): boolean {
+  const end = args.indexOf('--')
+  return args.slice(0, end < 0 ? args.length : end).includes('--json')
 }

@@ -26,7 +26,8 @@ test.each([
   ['1\n2\n[3]\n', [3]],
   ['null\n', null],
   ['true\nfalsehood\n', true],
-  [`{"a":1}\n"${'x'.repeat(300_000)}"\nlog\n`, { a: 1 }],
+  [`{"a":1}\n${'x'.repeat(300_000)}\nlog\n`, { a: 1 }],
+  [`"${'x'.repeat(300_000)}"\n{"a":1}\n`, { a: 1 }],
 ])('%j', (text, value) => {
   expect(read(text)).toEqual(value)
 })
@@ -39,4 +40,16 @@ test('however the bytes are cut, also within a character, the line found is the 
       expect(read(text, cuts)).toEqual(JSON.parse(line))
     }),
   )
+})
+
+test.each([
+  [`{"a":1}\n"${'x'.repeat(300_000)}"\nlog\n`, true],
+  [`{"a":1}\n  "${'x'.repeat(300_000)}`, true],
+  [`"${'x'.repeat(300_000)}"\n{"a":1}\n`, false],
+  [`{"a":1}\n${'x'.repeat(300_000)}\n`, false],
+])('a line too long to be read is no reason to take an earlier one, case %#', (text, isTooLong) => {
+  const found = new LastJsonLine()
+  found.write(Buffer.from(text))
+  expect(found.end()).toEqual(isTooLong ? undefined : { a: 1 })
+  expect(found.isTooLong).toBe(isTooLong)
 })

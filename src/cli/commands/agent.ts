@@ -25,7 +25,7 @@ export function agentCommand(): Command {
       .option('--grace-ms <n>', 'time to finish when asked to stop', wholeNumber(0), 30_000),
   ).action(async ([command = '', ...args]: string[], flags: Flags) => {
     const { runAgent } = await import('../../agent/agent.ts')
-    process.exitCode = await runAgent({
+    await runAgent({
       ...findConnection(flags),
       id: flags.id ?? hostname().replace(/[^A-Za-z0-9._:@-]/g, '-'),
       queues: flags.queue ?? ['default'],

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import type { JobSubmitInput } from '../../contract/jobs.ts'
-import { exitCodes } from '../exit.ts'
+import { exitCodes, WaitError } from '../exit.ts'
 import {
   type ClientFlags,
   json,
@@ -52,7 +52,11 @@ export function submitCommand(): Command {
         return
       }
       if (!flags.json) process.stderr.write(`${job.id} submitted; waiting for its end\n`)
-      const ended = await client.waitForJob(job.id, Number.POSITIVE_INFINITY)
+      const ended = await client
+        .waitForJob(job.id, Number.POSITIVE_INFINITY)
+        .catch((error: unknown) => {
+          throw new WaitError(job.id, error)
+        })
       if (flags.json) printJson({ job: ended, replayed })
       else printJob(ended)
       if (ended.state !== 'succeeded') process.exitCode = exitCodes.failed
