@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { removeConnection, writeConnection } from '../../src/cli/connection.ts'
 import { createProgram } from '../../src/cli/program.ts'
+import { listen } from '../sdk/listen.ts'
 import { cli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
 import { adminToken, startActive } from '../support/replica.ts'
@@ -104,6 +105,74 @@ test('exit codes tell usage, not found, not allowed and unavailable apart', asyn
   expect(unavailable.code).toBe(5)
   expect(JSON.parse(unavailable.stderr)).toMatchObject({ error: { code: 'unavailable' } })
 })
+
+test('with --json every error is one line of JSON with a code', async () => {
+  const { env } = await start()
+  const badToken = { ...env, UNDERSTUDY_TOKEN: 'nonsense' }
+  const cases: [string[], Record<string, string>, number, string][] = [
+    [['submit'], env, 2, 'usage'],
+    [['submit', '--kind', 'x', '--payload', '{'], env, 2, 'usage'],
+    [['submit', '--kind', 'a b'], env, 2, 'invalid_request'],
+    [['status', 'surplus'], env, 2, 'usage'],
+    [['status'], {}, 2, 'usage'],
+    [['status'], { UNDERSTUDY_URLS: 'nonsense' }, 2, 'configuration'],
+    [['migrate'], {}, 2, 'configuration'],
+    [['agent', '--id', 'a b', 'true'], env, 2, 'invalid_request'],
+    [['agent', 'true'], badToken, 4, 'unauthenticated'],
+    [['job', 'get', 'nope'], env, 3, 'not_found'],
+  ]
+  const results = await Promise.all(
+    cases.map(([[name = '', ...args], given]) => {
+      const words = name === 'job' ? ['job', 'get', '--json', 'nope'] : [name, '--json', ...args]
+      return cli(words, { env: given })
+    }),
+  )
+  for (const [index, result] of results.entries()) {
+    const [args, , code, errorCode] = cases[index] as (typeof cases)[number]
+    expect([args.join(' '), result.code], result.stderr).toEqual([args.join(' '), code])
+    const { error } = JSON.parse(result.stderr)
+    expect([args.join(' '), error.code]).toEqual([args.join(' '), errorCode])
+    expect(error.message).not.toMatch(/^error:/)
+  }
+  const another = await cli(['agent', '--', 'true', '--json'], { env: badToken })
+  expect(another.stderr).toMatch(/^error: .*\(unauthenticated\)$/m)
+})
+
+test('what goes wrong after the submit names the job', async () => {
+  const url = await listen((request, response) => {
+    if (request.method === 'POST') return response.writeHead(201).end('{"job":{"id":"j-1"}}')
+    return response.writeHead(401).end('{"code":"unauthenticated","detail":"revoked"}')
+  })
+  const env = { UNDERSTUDY_URLS: url, UNDERSTUDY_TOKEN: 'token' }
+  const { code, stderr } = await cli(['submit', '--kind', 'x', '--wait', '--json'], { env })
+  expect(code).toBe(4)
+  expect(JSON.parse(stderr)).toEqual({
+    error: { code: 'unauthenticated', message: 'revoked', errors: [], job_id: 'j-1' },
+  })
+})
+
+test('a token read from a file may end in a newline; one that no header can carry is refused', async () => {
+  const { env } = await start()
+  const trimmed = await cli(['status'], { env: { ...env, UNDERSTUDY_TOKEN: `${adminToken}\n` } })
+  expect([trimmed.code, trimmed.stderr]).toEqual([0, ''])
+  const refused = await cli(['status', '--token', 'to ken'], { env })
+  expect(refused.code).toBe(2)
+  expect(refused.stderr).toContain('UNDERSTUDY_TOKEN: must be printable')
+})
+
+test.each(['', '{', 'null', '{"urls":"x"}', '{"urls":["nonsense"],"token":"t"}'])(
+  'a broken connection file, %j, is named, and only where it is needed',
+  async (content) => {
+    const { api } = await start()
+    const folder = tempFolder('broken')
+    const file = await writeConnection(folder, { urls: [], token: '' })
+    await writeFile(file, content)
+    const { code, stderr } = await cli(['status'], { cwd: folder })
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`${file} cannot be used`)])
+    const flags = ['--urls', api.url, '--token', adminToken]
+    expect((await cli(['status', ...flags], { cwd: folder })).code).toBe(0)
+  },
+)
 
 test('serve lists every fault of its configuration before anything starts', async () => {
   const { code, stderr } = await cli(['serve'], {
