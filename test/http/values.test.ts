@@ -127,6 +127,34 @@ test('what only Postgres finds to be at fault is the sender’s to change, alone
   }
 })
 
+test.each([
+  ['{"n":9007199254740993}', 'payload.n'],
+  ['[{"a\\"b":[true,"1,2",[-12345678901234567890]]}]', 'payload.0.a\\"b.2.0'],
+  ['{"a":[[],{},1e400],"b":1}', 'payload.a.2'],
+  ['9'.repeat(1_000), 'payload'],
+])('a number that would arrive as another is refused by its path: %s', async (payload, path) => {
+  const { api } = await startActive(db)
+  const answer = await api.post('/v1/jobs', undefined, { raw: `{"kind":"x","payload":${payload}}` })
+  expect(answer).toMatchObject({ status: 400, body: { errors: [{ path }] } })
+})
+
+test('numbers that a double holds come back, whoever wrote them', async () => {
+  const { api } = await startActive(db)
+  for (const [sent, kept] of [
+    ['9007199254740991', 9007199254740991],
+    ['1152921504606846976', 2 ** 60],
+    ['12345678901234567000', 12345678901234567000],
+    ['10000000000000000000000', 1e22],
+    ['-1.7976931348623157e308', -Number.MAX_VALUE],
+    ['0.10000000000000001', 0.1],
+    ['"9007199254740993 1e400"', '9007199254740993 1e400'],
+  ]) {
+    const raw = `{"kind":"x","payload":[${sent}]}`
+    const { body } = await api.must(201, api.post('/v1/jobs', undefined, { raw }))
+    expect(body.job.payload).toEqual([kept])
+  }
+})
+
 test('a payload of null is another body than none', async () => {
   const { api } = await startActive(db)
   const job = { kind: 'x', queue: 'null', idempotency_key: 'k' }
