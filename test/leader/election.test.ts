@@ -108,6 +108,54 @@ test('a replica of role api never stands, and serves submits and reads', async (
   expect(refused).toMatchObject({ status: 503, body: { code: 'controller_standby' } })
 })
 
+test('a leader whose schema no longer fits makes way, and takes no lease with it', async () => {
+  const { api, events } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
+  const epoch = await api.register('fits', { queues: ['fits'] })
+  const job = await api.submit({ queue: 'fits' })
+  await api.poll('fits', epoch)
+  await db.sql(
+    "INSERT INTO migrations (version, name, breaking, checksum) VALUES (9999, 'next', true, '')",
+  )
+  onTestFinished(async () => {
+    await db.sql('DELETE FROM migrations WHERE version = 9999')
+  })
+  const { term } = await events.wait('lost')
+  expect(term.endReason).toBe('schema_changed')
+  const refused = await api.post('/v1/executors/fits/heartbeat', { epoch })
+  expect(refused).toMatchObject({ status: 503, body: { code: 'schema_ahead' } })
+  const [row] = await db.sql('SELECT state, lost_leases FROM jobs WHERE id = $1', [job.id])
+  expect(row).toEqual({ state: 'leased', lost_leases: 0 })
+})
+
+test('invariant 7: while heartbeats are refused a leader does not say that it was heard', async () => {
+  const proxy = await startPgProxy(db.url)
+  const { api, app } = await startActive(db, {
+    DATABASE_URL: proxy.url,
+    UNDERSTUDY_LEADER_DATABASE_URL: db.url,
+  })
+  const { token } = (await api.post('/v1/tokens', { name: 't', role: 'executor' })).body
+  await api.as(token).register('heard')
+  proxy.freeze()
+  // Refused where the token is looked up, or where the lease is renewed: either is a stall.
+  for (const each of [api, api.as(token)]) {
+    const settled = app.wiring.stalls.unsettled
+    const { status } = await each.post('/v1/executors/heard/heartbeat', { epoch: 1 })
+    expect(status).toBe(503)
+    expect(app.wiring.stalls.unsettled).toBeGreaterThan(settled)
+  }
+  const ticks = async () =>
+    (
+      await db.sql<{ ticked: string; served: string }>(
+        'SELECT ticked_at::text AS ticked, served_at::text AS served FROM terms ORDER BY term DESC LIMIT 1',
+      )
+    )[0]
+  const before = await ticks()
+  let after = await ticks()
+  while (after?.ticked === before?.ticked) after = await ticks()
+  const last = await ticks()
+  expect(last?.served).toBe(before?.served)
+})
+
 /** An election with duties of our own. */
 function stand(duties: Duties, name: string) {
   const events = new Signals<ElectionEvent>()

@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import type pg from 'pg'
 import { expect, test } from 'vitest'
+import type { Assignment } from '../../src/contract/executors.ts'
 import { useDatabase } from '../support/database.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
+import { openSession } from '../support/sessions.ts'
 
 const db = useDatabase()
 
@@ -20,6 +23,16 @@ async function failOver(from: TestReplica, to: TestReplica) {
     await db.sql('SELECT 1')
   }
   await to.api.untilActive()
+}
+
+function heldOf(assignment: Assignment | undefined) {
+  return { job_id: assignment?.job_id, fence: assignment?.fence }
+}
+
+/** A claim waits for the lock that this session holds. */
+async function untilBlocked(session: pg.Client) {
+  const waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass"
+  while ((await session.query(waiting)).rows.length === 0);
 }
 
 async function start() {
@@ -169,6 +182,40 @@ test('a job submitted on the standby reaches an executor that waits at the activ
   const waiting = first.api.poll(executor, epoch, { wait_ms: 20_000 })
   const job = await second.api.submit({ queue, kind: `new-${queue}` })
   expect(await waiting).toMatchObject([{ job_id: job.id }])
+})
+
+test('an executor that was long silent when the term began is known when it calls', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  await db.sql("UPDATE executors SET heartbeat_at = clock_timestamp() - interval '1 day'")
+  await failOver(first, second)
+  expect(second.app.wiring.directory.find(executor)).toBeUndefined()
+  const job = await second.api.submit({ queue })
+  expect(await second.api.poll(executor, epoch)).toMatchObject([{ job_id: job.id }])
+  const stale = await second.api.post(`/v1/executors/${executor}/poll`, { epoch: epoch + 1 })
+  expect(stale.status).toBe(409)
+})
+
+test('invariant 12: a poll that waits for a claim under way ends with the term', async () => {
+  const { first, second, queue, executor, epoch } = await start()
+  await first.api.submit({ queue })
+  const [warm] = await first.api.poll(executor, epoch)
+  await first.api.report(executor, epoch, { ...heldOf(warm), outcome: 'succeeded' })
+  const blocker = await openSession(db.url)
+  await blocker.query('BEGIN; LOCK TABLE jobs IN SHARE MODE')
+  const poll = (poll_id: string) =>
+    first.api.post(`/v1/executors/${executor}/poll`, { epoch, poll_id, wait_ms: 20_000 })
+  const claiming = poll('one')
+  while (first.app.wiring.waitList.size === 0) await db.sql('SELECT 1')
+  first.app.wiring.polls.markReady(first.app.wiring.polls.waitedClasses())
+  await untilBlocked(blocker)
+  const behind = poll('two')
+  await second.events.wait('standing')
+  await db.terminate(`understudy ${first.app.identity.name} lock`)
+  await first.events.wait('lost')
+  await blocker.query('ROLLBACK')
+  expect((await claiming).status).toBe(503)
+  expect((await behind).status).toBe(503)
+  expect(first.app.wiring.waitList.size).toBe(0)
 })
 
 test('each term tells its recovery, and replicas that are gone are marked', async () => {

@@ -79,6 +79,23 @@ test('a claim that nobody asks for again: inventory finds it, and nothing is spe
   })
 })
 
+test('a registration: until it is asked again, the epoch before gets no work', async () => {
+  const { proxy, api, queue, executor, epoch } = await start()
+  const path = `/v1/executors/${executor}/poll`
+  const waiting = api.post(path, { epoch, wait_ms: 20_000 })
+  const lost = proxy.loseNextCommit()
+  const register = api.post('/v1/executors/register', { executor_id: executor })
+  const [answer] = await Promise.all([register, lost])
+  expect(answer.status).toBe(503)
+  expect((await waiting).status).toBe(503)
+  const job = await api.submit({ queue })
+  expect(await api.post(path, { epoch, wait_ms: 0 })).toMatchObject({
+    status: 409,
+    body: { code: 'stale_epoch' },
+  })
+  expect(await api.job(job.id)).toMatchObject({ state: 'available', fence: 0 })
+})
+
 test('a registration: asked again, the executor has an epoch above all others', async () => {
   const { proxy, api, executor, epoch } = await start()
   const lost = proxy.loseNextCommit()

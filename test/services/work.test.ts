@@ -1,9 +1,16 @@
 import { randomUUID } from 'node:crypto'
+import type pg from 'pg'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startActive } from '../support/replica.ts'
+import { openSession } from '../support/sessions.ts'
 
 const db = useDatabase()
+
+async function untilWaiting(session: pg.Client) {
+  const waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'classes'::regclass"
+  while ((await session.query(waiting)).rows.length === 0);
+}
 
 /** Each test has an executor and a queue of its own. */
 async function start(env: Record<string, string> = {}) {
@@ -367,6 +374,42 @@ test('an executor that nobody registered is not_found', async () => {
       body: { code: 'not_found' },
     })
   }
+})
+
+test('a poll brings as many payloads as fit into an answer, and the next one brings the rest', async () => {
+  const { api, queue, executor, epoch } = await start()
+  const jobs = Array.from({ length: 30 }, () => ({
+    kind: 'x',
+    queue,
+    payload: 'x'.repeat(260_000),
+  }))
+  await api.post('/v1/jobs/batch', { jobs })
+  await api.must(200, api.post('/v1/jobs/batch', { jobs: jobs.slice(0, 10) }))
+  const path = `/v1/executors/${executor}/poll`
+  const given: number[] = []
+  for (let poll = 0; poll < 3; poll += 1) {
+    const { body } = await api.post(path, { epoch, max: 500, wait_ms: 0 })
+    expect(JSON.stringify(body).length).toBeLessThan(8 * 1024 * 1024)
+    given.push(body.assignments.length)
+  }
+  expect(given).toEqual([30, 10, 0])
+})
+
+test('clients that wait for Postgres keep no executor waiting', async () => {
+  const { api, executor, epoch } = await start({ UNDERSTUDY_POOL_SIZE: '2' })
+  const blocker = await openSession(db.url)
+  await blocker.query('BEGIN; LOCK TABLE classes IN ACCESS EXCLUSIVE MODE')
+  let isRead = false
+  const reads = [1, 2, 3].map(() =>
+    api.get('/v1/jobs').then(() => {
+      isRead = true
+    }),
+  )
+  await untilWaiting(blocker)
+  expect(await api.heartbeat(executor, epoch, [])).toMatchObject({ held: [] })
+  expect(isRead).toBe(false)
+  await blocker.query('ROLLBACK')
+  await Promise.all(reads)
 })
 
 test('waiting for a job returns as soon as it is final', async () => {
