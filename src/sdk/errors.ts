@@ -55,7 +55,7 @@ export class JobFailure extends Error {
     super(message)
     this.name = 'JobFailure'
     // A longer one would have the whole report refused.
-    this.code = code.replaceAll('\0', '').slice(0, 128)
+    this.code = code.replaceAll('\0', '').slice(0, 128).toWellFormed()
     this.retryable = options.retryable ?? true
   }
 }

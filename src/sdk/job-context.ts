@@ -138,7 +138,7 @@ function toFailure(error: unknown) {
   const isFailure = error instanceof JobFailure
   return {
     code: isFailure ? error.code : 'exception',
-    message: textOf(error).replaceAll('\0', '').slice(0, 16_000),
+    message: textOf(error).replaceAll('\0', '').slice(0, 16_000).toWellFormed(),
     retryable: isFailure ? error.retryable : true,
   }
 }

@@ -99,7 +99,7 @@ export class Reporter {
    *  refusal is thrown on, so that a replacement which is refused as well waits like any other trouble. */
   #replace(item: ReportItem, refusal: ApiError): never {
     const { job_id, fence } = item
-    const message = `the report was refused: ${refusal.message}`.slice(0, 1_000)
+    const message = `the report was refused: ${refusal.message}`.slice(0, 1_000).toWellFormed()
     const error = { code: 'report_refused', message, retryable: false }
     this.#queue = this.#queue.map((queued) =>
       queued === item ? { job_id, fence, outcome: 'failed', error } : queued,

@@ -186,6 +186,9 @@ test('whatever a handler returns or throws, its job is reported', async () => {
     () => {
       throw new JobFailure('c'.repeat(200), 'm'.repeat(20_000))
     },
+    () => {
+      throw new JobFailure(`${'c'.repeat(127)}💥`, `\0${'m'.repeat(15_999)}💥`)
+    },
     () => undefined,
   ]
   const { submit, settled } = await start({
@@ -204,6 +207,7 @@ test('whatever a handler returns or throws, its job is reported', async () => {
     exception,
     exception,
     { state: 'failed', error: { code: 'c'.repeat(128), retryable: true } },
+    { state: 'failed', error: { code: `${'c'.repeat(127)}\ufffd`, retryable: true } },
     { state: 'succeeded', result: null },
   ])
 })
