@@ -24,7 +24,8 @@ export class Board {
   }
 
   #draw(facts: BoardFacts): void {
-    const lines = boardLines(facts)
+    // What has scrolled away can't be drawn over; the least telling comes last.
+    const lines = boardLines(facts).slice(0, Math.max(1, (this.#out.rows || 50) - 1))
     const back = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : ''
     this.#out.write(`${back}\x1b[0J${lines.join('\n')}\n`)
     // A line that is wider than the terminal takes several rows.
@@ -62,6 +63,8 @@ function boardLines(facts: BoardFacts): string[] {
       ]),
     ),
     '',
+    ...commandLines(facts),
+    '',
     ...table(
       ['queue', 'available', 'scheduled', 'leased', 'failed'],
       (status?.queues ?? []).map((queue) => [
@@ -83,8 +86,6 @@ function boardLines(facts: BoardFacts): string[] {
         executor.capacity,
       ]),
     ),
-    '',
-    ...commandLines(facts),
   ]
 }
 
@@ -95,9 +96,11 @@ function commandLines({ replicas, newestJobId }: BoardFacts): string[] {
     : 'npx understudy job list'
   const kill = active ? `kill -9 ${active.pid}` : 'kill -9 …'
   return [
-    'In a second terminal, in this folder:',
+    'In a second terminal, in this folder: submit a job, follow it,',
+    `and end ${active?.name ?? 'the active replica'} to watch the other step in:`,
+    '',
     `  npx understudy submit --kind hello --payload '{"name":"you"}'`,
-    `  ${job.padEnd(84)}  # follow the newest job`,
-    `  ${kill.padEnd(84)}  # end ${active?.name ?? 'the active replica'}; watch the other step in`,
+    `  ${job}`,
+    `  ${kill}`,
   ]
 }

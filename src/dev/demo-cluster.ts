@@ -31,6 +31,8 @@ export class DemoCluster {
   readonly #onFleetEvent: (event: FleetEvent) => void
   #postgres: EmbeddedPostgres | undefined
   #client: Client | undefined
+  #starting: Promise<void> | undefined
+  #isStopping = false
 
   constructor(folder: string, onFleetEvent: (event: FleetEvent) => void) {
     this.#folder = folder
@@ -47,10 +49,16 @@ export class DemoCluster {
     return this.#postgres.url
   }
 
-  async start(executors: number): Promise<void> {
+  start(executors: number): Promise<void> {
+    this.#starting = this.#start(executors)
+    return this.#starting
+  }
+
+  async #start(executors: number): Promise<void> {
     this.#postgres = await startEmbeddedPostgres({ folder: join(this.#folder, 'postgres') })
     await migrate({ url: this.databaseUrl })
     for (const name of ['a', 'b']) await this.#startReplica(name)
+    if (this.#isStopping) return
     this.#client = new Client({ urls: this.#urls(), token: this.#token, patienceMs: 30_000 })
     const ids = Array.from({ length: executors }, (_, index) => `executor-${index + 1}`)
     for (const id of ids) this.startExecutor(id)
@@ -81,8 +89,11 @@ export class DemoCluster {
     return executor
   }
 
+  /** Whatever is just being started is there before it is stopped. */
   async stop(): Promise<void> {
+    this.#isStopping = true
     await this.#client?.close()
+    await this.#starting?.catch(() => undefined)
     await stopProcesses([...this.executors.values()])
     await stopProcesses(this.replicas)
     await this.#postgres?.stop()

@@ -65,6 +65,7 @@ class Demo {
   }
 
   stop(): Promise<void> {
+    if (this.#bar.isActive) this.#bar.stop()
     return this.#cluster.stop()
   }
 
@@ -72,15 +73,22 @@ class Demo {
     return this.#cluster.remove()
   }
 
+  /** Rejects as soon as it is to stop; what is under way then ends with the cluster. */
   async play(executors: number): Promise<Outcome> {
+    const stopped = new Promise<never>((_, reject) => {
+      const stop = () => reject(new Error('stopped before the end'))
+      this.#aborted.signal.addEventListener('abort', stop, { once: true })
+    })
+    return await Promise.race([this.#play(executors), stopped])
+  }
+
+  async #play(executors: number): Promise<Outcome> {
     say(`starting Postgres, two replicas and ${executors} executors`)
     await this.#cluster.start(executors)
     say(`hashing ${this.#files.length} files`)
     this.#bar.start(this.#files.length, 0, { note: '' })
     const startedAt = performance.now()
-    const submitting = this.#submit()
-    const fault = await this.#breakMidway()
-    const submitted = await submitting
+    const [submitted, fault] = await Promise.all([this.#submit(), this.#breakMidway()])
     await this.#untilDone((done) => done >= submitted.size)
     const seconds = (performance.now() - startedAt) / 1_000
     this.#bar.stop()
@@ -120,7 +128,6 @@ class Demo {
     while (!isEnough(this.#accepted.size)) {
       this.#aborted.signal.throwIfAborted()
       if (performance.now() > until) {
-        this.#bar.stop()
         throw new Error(
           `${this.#accepted.size} of ${this.#files.length} jobs done; gave up waiting`,
         )

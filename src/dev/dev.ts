@@ -78,7 +78,7 @@ class Dev {
   #postgres: EmbeddedPostgres | undefined
   #agent: ChildProcess | undefined
   #databaseUrl = ''
-  #isStopping = false
+  readonly #stopping = new AbortController()
 
   readonly #running: Running
 
@@ -119,7 +119,7 @@ class Dev {
 
   /** Those who need the others go first. */
   async stop(): Promise<void> {
-    this.#isStopping = true
+    this.#stopping.abort()
     await removeConnection(process.cwd())
     if (this.#agent) await stopProcesses([toStoppable(this.#agent)])
     await stopProcesses([...this.#replicas.values()].filter(({ hasExited }) => !hasExited))
@@ -146,9 +146,10 @@ class Dev {
     })
     this.#running.addChild(replica.pid)
     this.#replicas.set(name, replica)
+    const { signal } = this.#stopping
     void replica.exited.then(async () => {
-      await sleep(restartMs)
-      if (!this.#isStopping) this.#startReplica(name)
+      await sleep(restartMs, undefined, { signal }).catch(() => undefined)
+      if (!signal.aborted) this.#startReplica(name)
     })
   }
 

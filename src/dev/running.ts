@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
@@ -39,8 +39,13 @@ export class Running {
     rmSync(this.#file, { force: true })
   }
 
+  /** A file that was cut short by a crash says nothing. */
   #read(): { pid?: number; children?: number[] } {
-    return existsSync(this.#file) ? JSON.parse(readFileSync(this.#file, 'utf8')) : {}
+    try {
+      return JSON.parse(readFileSync(this.#file, 'utf8'))
+    } catch {
+      return {}
+    }
   }
 }
 
