@@ -20,7 +20,7 @@ import http.client, itertools, json, os, random, shutil, signal, socket, subproc
 from threading import Event, Thread
 from time import monotonic, sleep
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 GRACE = float(os.environ.get("UNDERSTUDY_GRACE", "10"))
 REFUSED = {"code": "report_refused", "retryable": False}
@@ -30,15 +30,38 @@ POLL_MS = 5000  # short: a poll that waits is never hung up, since it may just b
 def parsed(text):
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+class NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None  # the token would follow
+
+
+opener = build_opener(NoRedirect)
+
+
+def fetch(request, seconds):
+    """Status and body. No answer, half of one or none of a replica is 0 or has no body."""
+    try:
+        try:
+            answer = opener.open(request, timeout=seconds)
+        except HTTPError as error:
+            answer = error
+        with answer:
+            body = parsed(answer.read())
+            return answer.code, body if isinstance(body, dict) else {}
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        print(f"{request.full_url}: {error}", file=sys.stderr)
+        return 0, {}
 
 
 class Job:
     """One assignment while it is held. `reason`: why it is to stop."""
 
     def __init__(self, assignment, reason):
-        self.a, self.reason, self.process = assignment, reason, None
+        self.a, self.reason, self.process, self.over = assignment, reason, None, False
         self.lease = {"job_id": assignment["job_id"], "fence": assignment["fence"]}
 
     def stop(self, reason):
@@ -48,10 +71,16 @@ class Job:
             Thread(target=self.kill, daemon=True).start()
 
     def kill(self):
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self.process and self.process.poll() is None:
+        self.send(signal.SIGTERM)
+        sleep(GRACE)
+        self.send(signal.SIGKILL)
+
+    def send(self, number):
+        if self.process and not self.over:
+            try:
                 os.killpg(self.process.pid, number)
-            sleep(GRACE)
+            except OSError:  # nothing of the group is left
+                pass
 
     def run(self, command):
         """Runs the command, in a process group of its own: its exit code and last line."""
@@ -62,13 +91,19 @@ class Job:
             env["UNDERSTUDY_CHECKPOINT"] = json.dumps(self.a["checkpoint"])
         with tempfile.TemporaryFile() as out:
             group = {"start_new_session": True, "stdin": subprocess.PIPE, "stdout": out}
-            self.process = subprocess.Popen(command, env=env, **group)
+            try:
+                self.process = subprocess.Popen(command, env=env, **group)
+            except OSError as error:  # no #! line, say
+                return None, json.dumps({"code": "spawn_failed", "message": str(error)})
             try:
                 payload = json.dumps(self.a["payload"]).encode()
                 self.process.communicate(payload, limit_ms and limit_ms / 1000)
             except subprocess.TimeoutExpired:
                 self.stop("run_timeout")
             code = self.process.wait()
+            if self.reason:  # what ignores SIGTERM must not go on beside the next attempt
+                self.send(signal.SIGKILL)
+            self.over = True
             out.seek(0)
             return code, (out.read().splitlines() or [b""])[-1]
 
@@ -97,29 +132,28 @@ class Agent:
 
     def ask(self, call, make_body, seconds=2):
         """The answer of whichever replica serves, however long it takes; the body is made anew for
-        each try. A refusal (4xx) is final, and ends the thread that asked."""
+        each try. A refusal (4xx) is final, and ends the thread that asked. What has no code was said
+        by some proxy, and is no refusal."""
         tried = 0
         while True:
-            at, problem, body = self.at, {}, json.dumps(make_body()).encode()
+            at, body = self.at, json.dumps(make_body()).encode()
             request = Request(f"{self.urls[at]}/v1/executors/{call}", body, self.headers)
-            try:
-                with urlopen(request, timeout=seconds) as answer:
-                    return json.load(answer)
-            except HTTPError as error:
-                problem = parsed(error.read()) or {}
-                if error.code < 500:
-                    print(f"refused: {problem.get('detail', error)}", file=sys.stderr)
-                    sys.exit(1)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                print(f"{self.urls[at]}: {error}", file=sys.stderr)  # no answer, or half of one
-            if problem.get("code") != "controller_recovering":  # that one is about to serve: stay
+            status, answer = fetch(request, seconds)
+            if 200 <= status < 300 and answer:
+                return answer
+            if status == 413 or 400 <= status < 500 and status != 429 and "code" in answer:
+                print(f"refused: {answer.get('detail', status)}", file=sys.stderr)
+                sys.exit(1)
+            if answer.get("code") != "controller_recovering":  # that one is about to serve: stay
                 tried += 1
                 if self.at == at:  # else the other thread has moved on already
                     self.at = (at + 1) % len(self.urls)
                 if tried % len(self.urls) != 0:
                     continue
-            jitter = random.random() * min(5000, 200 * 2 ** min(tried // len(self.urls), 5))
-            sleep(problem.get("retry_after_ms", jitter) / 1000)
+            pause = answer.get("retry_after_ms")
+            if not isinstance(pause, int):
+                pause = random.random() * min(5000, 200 * 2 ** min(tried // len(self.urls), 5))
+            sleep(min(max(pause, 20), 5000) / 1000)
 
     def work(self, queues):
         ask = self.unless_leaving

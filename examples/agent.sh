@@ -36,8 +36,10 @@ put at 0 && put headers "authorization: Bearer ${UNDERSTUDY_TOKEN:?is not set}
 content-type: application/json"
 mkfifo "$dir/nudge" && exec 3<>"$dir/nudge" # a line in it: beat now
 
+seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
+
 # One try. 0: $answer is there. 1: not served; then it is the next replica's turn, after a pause if
-# each has had one. 2: refused, for good.
+# each has had one. 2: refused, for good. What has no code was said by some proxy, and is no refusal.
 post() { # CALL SECONDS BODY
   local at round status=000 code='' ms=''
   at=$(<"$dir/at")
@@ -45,18 +47,19 @@ post() { # CALL SECONDS BODY
     --data-binary @- --write-out '\n%{http_code}' "${urls[at]%/}/v1/executors/$1" <<<"$3"); then
     status=${answer##*$'\n'} answer=${answer%$'\n'*}
   fi
-  case $status in
-    2??) tried=0 && return 0 ;;
-    4??) echo "refused: $(jq -r .detail <<<"$answer")" >&2 && return 2 ;;
-    503) read -r code ms < <(jq -r '"\(.code) \(.retry_after_ms)"' <<<"$answer") || true ;;
-  esac
+  [[ $status != 2?? || $answer != '{'* ]] || { tried=0 && return 0; }
+  read -r code ms < <(jq -r 'objects | "\(.code // "-") \(.retry_after_ms)"' <<<"$answer" \
+    2>/dev/null) || true
+  if [[ $status == 413 || ($status == 4?? && $status != 429 && $code == *[a-z]*) ]]; then
+    echo "refused: $status $(jq -r '.detail?' <<<"$answer" 2>/dev/null)" >&2 && return 2
+  fi
   if [[ $code != controller_recovering ]]; then # that one is about to serve: stay
     [[ $(<"$dir/at") != "$at" ]] || put at "$(((at + 1) % ${#urls[@]}))"
     (((tried += 1) % ${#urls[@]} == 0)) || return 1
   fi
   round=$((tried / ${#urls[@]}))
-  [[ $ms =~ ^[0-9]+$ ]] || ms=$((RANDOM % (round < 5 ? 200 << round : 5000)))
-  sleep "$((ms / 1000)).$(printf %03d "$((ms % 1000))")"
+  [[ $ms =~ ^[0-9]{1,9}$ ]] || ms=$((RANDOM % (round < 5 ? 200 << round : 5000)))
+  sleep "$(seconds "$((ms < 20 ? 20 : ms > 5000 ? 5000 : ms))")"
   return 1
 }
 
@@ -75,7 +78,7 @@ beat() { # until refused, or the agent is gone: then the job is stopped, and the
     if ((status == 0)); then
       read -r seconds drain reason < <(jq -r '(if .revoked != [] then "revoked" elif .cancel != []
         then "cancelled" else "" end) as $reason | "\(.heartbeat_ms / 1000) \(.drain) \($reason)"' \
-        <<<"$answer")
+        <<<"$answer") || { sleep 1 && continue; }
       heard=$sent && put drain "$drain"
       [[ -z $reason ]] || stop "$held" "$reason"
       read -r -t "$seconds" -u 3 || true
@@ -98,24 +101,31 @@ report() { # LEASE END, until it is answered; an end that is refused, for its si
   echo "$1 $(jq -r .outcome <<<"$2"): $(jq -r '.results[0] | .reason // .status' <<<"$answer")" >&2
 }
 
-run() { # LEASE PAYLOAD SECONDS ON_SILENCE VARIABLE...
-  local pid code=0 end
+run() { # LEASE PAYLOAD MILLISECONDS ON_SILENCE VARIABLE...
+  local pid code=0 end started=${EPOCHREALTIME//[!0-9]/}
   put reason '' && put on_silence "$4"
-  env -u UNDERSTUDY_TOKEN "${@:5}" timeout -k "${UNDERSTUDY_GRACE:-10}" "$3" "${command[@]}" \
+  env -u UNDERSTUDY_TOKEN "${@:5}" timeout -k "${UNDERSTUDY_GRACE:-10}" "$(seconds "$3")" \
+    "${command[@]}" \
     <<<"$2" >"$dir/stdout" 3>&- &
   pid=$!
   put pid "$pid"
   while kill -0 "$pid" 2>/dev/null; do wait "$pid" || true; done # a signal to us ends a wait early
   wait "$pid" || code=$?
   put pid ''
+  # Only the time tells whose SIGKILL a 137 was, and who said 124.
+  if [[ ! -s $dir/reason && $code == @(124|137) ]] && (($3 > 0)); then
+    (((${EPOCHREALTIME//[!0-9]/} - started) / 1000 < $3)) || put reason run_timeout
+  fi
+  # What ignores SIGTERM must not go on beside the next attempt.
+  [[ ! -s $dir/reason ]] || kill -KILL -- "-$pid" 2>/dev/null || true
   end=$(tail -n 1 "$dir/stdout" | jq -Rsc --arg code "$code" --arg reason "$(<"$dir/reason")" '
     def failed(code; text): {outcome: "failed", error: {code: code[:128], message: text[:4000]}};
     (try fromjson catch null) as $last |
     if $code == "0" then {outcome: "succeeded", result: $last}
     elif $reason == "revoked" then empty
     elif $reason == "cancelled" then {outcome: "cancelled"}
+    elif $reason == "run_timeout" then failed($reason; "ran longer than run_timeout_ms")
     elif $reason != "" then {outcome: "released"}
-    elif $code == "124" then failed("run_timeout"; "ran longer than run_timeout_ms")
     elif ($last | type) == "object" and ($last.code | type) == "string" then
       failed($last.code; $last.message // "" | tostring)
       | .error.retryable = ($last.retryable != false)
@@ -129,6 +139,8 @@ leave() {
   leaving=1
 }
 
+lease='"job_id":"[^"]*","fence":[0-9]+'
+unreadable='{"outcome":"failed","error":{"code":"unreadable_payload","retryable":false}}'
 trap leave TERM INT
 registration="{\"executor_id\":\"$id\",\"queues\":[\"${queues//,/\",\"}\"]}"
 until post register 2 "$registration"; do (($? == 1)) && [[ -z $leaving ]] || exit 1; done
@@ -145,10 +157,13 @@ while [[ -z $leaving ]]; do
   }
   polls=$((polls + 1))
   readarray -t job < <(jq -r '.assignments[] | ({job_id, fence} | tojson), (.payload | tojson),
-    (.run_timeout_ms // 0 | . / 1000), .on_silence, ("UNDERSTUDY_" + ("JOB_ID=\(.job_id)",
+    (.run_timeout_ms // 0), .on_silence, ("UNDERSTUDY_" + ("JOB_ID=\(.job_id)",
     "FENCE=\(.fence)", "ATTEMPT=\(.attempt)", "QUEUE=\(.queue)", "KIND=\(.kind)",
     (.checkpoint | values | "CHECKPOINT=\(tojson)")))' <<<"$answer")
-  ((${#job[@]} > 0)) || continue
+  if ((${#job[@]} == 0)); then # none; or jq cannot read it: half of a surrogate pair, say
+    [[ $answer =~ $lease ]] && report "{${BASH_REMATCH[0]}}" "$unreadable"
+    continue
+  fi
   if [[ -n $leaving ]]; then report "${job[0]}" '{"outcome":"released"}' && break; fi
   put held "${job[0]}" && echo >&3 # shows at once that the job has arrived
   echo "${job[0]} started" >&2

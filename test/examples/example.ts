@@ -27,14 +27,19 @@ export interface Example {
 }
 
 /** An example as a process of its own, with a token of role executor, and a command for the tests. */
-export async function startExample(file: string, api: Api, urls: string[]): Promise<Example> {
+export async function startExample(
+  file: string,
+  api: Api,
+  urls: string[],
+  command = path('job.sh'),
+): Promise<Example> {
   const id = `${file}-${randomUUID().slice(0, 8)}`
   const token = { name: id, role: 'executor', executor_id: id, queues: [id] }
   const created = await api.must(201, api.post('/v1/tokens', token))
   const folder = await mkdtemp(join(tmpdir(), 'understudy-example-'))
   const files = { RUNS: join(folder, 'runs'), GO: join(folder, 'go') }
   await writeFile(files.RUNS, '')
-  const child = spawn(path(`../../examples/${file}`), [path('job.sh')], {
+  const child = spawn(path(`../../examples/${file}`), [command], {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
     env: {

@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest'
 import type { Api } from '../support/api.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { history, settled, startExample } from './example.ts'
-import { startFlakyProxy } from './flaky-proxy.ts'
+import { type Page, startFlakyProxy } from './flaky-proxy.ts'
 import { startPair } from './pair.ts'
 
 function isAlive(pid: number): boolean {
@@ -53,6 +53,9 @@ export function testExecutor(file: string, db: TestDatabase) {
     const slow = await api.submit({ ...once, kind: 'wait', run_timeout_ms: 200 })
     expect(await settled(api, slow.id)).toMatchObject({ error: { code: 'run_timeout' } })
 
+    const stubborn = await api.submit({ ...once, kind: 'stubborn', run_timeout_ms: 200 })
+    expect(await settled(api, stubborn.id)).toMatchObject({ error: { code: 'run_timeout' } })
+
     expect(await runs()).toEqual([
       `${echoed.id} 1`,
       `${failed.id} 1`,
@@ -60,7 +63,35 @@ export function testExecutor(file: string, db: TestDatabase) {
       `${hopeless.id} 1`,
       `${large.id} 1`,
       `${slow.id} 1`,
+      `${stubborn.id} 1`,
     ])
+  })
+
+  test('a proxy’s own answers refuse nothing and end nothing: it beats on, and the job goes on', async () => {
+    const pages: Page[] = [
+      { status: 200, page: '<html>log in' },
+      { status: 503, page: '"busy"' },
+      { status: 503, page: '{"half', isCut: true },
+      { status: 503, page: '{"retry_after_ms":"soon"}' },
+      { status: 403, page: '<html>' },
+      { status: 429, page: '' },
+      { status: 502, page: '<html>' },
+    ]
+    const beatOn = Promise.withResolvers<void>()
+    let isPassed = false
+    const proxy = await startFlakyProxy(api.url, ({ name, body }, answer) => {
+      if (name !== 'heartbeat' || body.assignments.length === 0) return answer
+      isPassed = !isPassed
+      const page = isPassed ? undefined : pages.shift()
+      if (!page && !isPassed) beatOn.resolve()
+      return page ?? answer
+    })
+    const example = await startExample(file, api, [proxy])
+    const { id } = await api.submit({ kind: 'wait', queue: example.id })
+    await example.said(`running ${id} 1`)
+    await beatOn.promise
+    await example.letGo()
+    expect(await settled(api, id)).toMatchObject({ state: 'succeeded', fence: 1 })
   })
 
   test('answers to a poll and a report are lost: the job runs once, and is reported once', async () => {
@@ -100,6 +131,15 @@ export function testExecutor(file: string, db: TestDatabase) {
     expect(await settled(api, id)).toMatchObject({ state: 'cancelled', fence: 1 })
     while (isAlive(child)) await setImmediate()
     expect((await history(api, id)).attempts).toMatchObject([{ outcome: 'cancelled' }])
+  })
+
+  test('what ignores SIGTERM does not outlive a command that heeds it', async () => {
+    const example = await startExample(file, api, [api.url, standby.url])
+    const job = { kind: 'orphan', queue: example.id, max_attempts: 1, run_timeout_ms: 1_000 }
+    const { id } = await api.submit(job)
+    const child = Number((await example.said('child ')).slice('child '.length))
+    expect(await settled(api, id)).toMatchObject({ error: { code: 'run_timeout' } })
+    while (isAlive(child)) await setImmediate()
   })
 
   test('a job that is taken away is stopped and not reported', async () => {

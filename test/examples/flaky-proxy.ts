@@ -10,7 +10,14 @@ export interface Call {
   body: any
 }
 
-/** What becomes of an answer: another body, or `lost`: it was given, and never arrives. */
+/** What a proxy says in place of the replica. `isCut`: and never ends saying. */
+export interface Page {
+  status: number
+  page: string
+  isCut?: boolean
+}
+
+/** What becomes of an answer: another body, a Page, or `lost`: it was given, and never arrives. */
 // biome-ignore lint/suspicious/noExplicitAny: tests look at whatever came
 export type Meddle = (call: Call, answer: any) => unknown | 'lost'
 
@@ -49,8 +56,16 @@ async function forward(
   const given = await answer.json()
   const changed = answer.ok ? meddle({ name, body: JSON.parse(body) }, given) : given
   if (changed === 'lost') response.destroy()
-  else {
+  else if (isPage(changed)) {
+    const length = changed.page.length + (changed.isCut ? 100 : 0)
+    response.writeHead(changed.status, { 'content-length': length })
+    response.write(changed.page, () => (changed.isCut ? response.destroy() : response.end()))
+  } else {
     response.writeHead(answer.status, { 'content-type': 'application/json' })
     response.end(JSON.stringify(changed))
   }
+}
+
+function isPage(answer: unknown): answer is Page {
+  return typeof answer === 'object' && answer !== null && 'page' in answer
 }
