@@ -1,3 +1,5 @@
+import { toText } from './json.ts'
+
 /** Errors that the SDK gives to its user. Switch on `code`. */
 
 /** A replica refused a request: `code` is that of the problem, or `http_<status>` without one. */
@@ -14,6 +16,11 @@ export class ApiError extends Error {
     this.code = problem.code ?? `http_${status}`
     this.faults = problem.errors
   }
+}
+
+/** Was a request refused for what it says, and not for who says it? */
+export function isContentRefused(error: unknown): error is ApiError {
+  return error instanceof ApiError && (error.status === 400 || error.status === 413)
 }
 
 /** The parts of a problem that the client looks at. */
@@ -55,7 +62,7 @@ export class JobFailure extends Error {
     super(message)
     this.name = 'JobFailure'
     // A longer one would have the whole report refused.
-    this.code = code.replaceAll('\0', '').slice(0, 128).toWellFormed()
+    this.code = toText(code, 128)
     this.retryable = options.retryable ?? true
   }
 }

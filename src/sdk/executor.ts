@@ -10,7 +10,7 @@ import type {
   ReportResult,
 } from '../contract/executors.ts'
 import { Nudge } from '../nudge.ts'
-import { ApiError, UnavailableError } from './errors.ts'
+import { ApiError, isContentRefused, UnavailableError } from './errors.ts'
 import { HeldJobs } from './held-jobs.ts'
 import type { JobHandler, StopReason } from './job-context.ts'
 import { textOf } from './json.ts'
@@ -229,6 +229,8 @@ export class Executor {
       } catch (error) {
         if (ended.aborted) return
         this.#trouble('heartbeat', error)
+        // Progress that is refused is not sent again: the leases are worth more.
+        if (isContentRefused(error)) for (const { sent } of inventory) sent()
         pauseMs = fullJitter(failures++, backoff)
       }
       await this.#clock.sleep(pauseMs, beatNow, ended)

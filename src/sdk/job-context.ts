@@ -1,6 +1,6 @@
 import type { Assignment, ReportItem } from '../contract/executors.ts'
 import { JobFailure, JobRelease } from './errors.ts'
-import { textOf, toJson, UnsendableError } from './json.ts'
+import { textOf, toJson, toText, UnsendableError } from './json.ts'
 
 /** Why a job's signal aborted. */
 export type StopReason = 'revoked' | 'cancelled' | 'silence' | 'shutdown' | 'run_timeout'
@@ -138,7 +138,7 @@ function toFailure(error: unknown) {
   const isFailure = error instanceof JobFailure
   return {
     code: isFailure ? error.code : 'exception',
-    message: textOf(error).replaceAll('\0', '').slice(0, 16_000).toWellFormed(),
+    message: toText(textOf(error), 16_000),
     retryable: isFailure ? error.retryable : true,
   }
 }

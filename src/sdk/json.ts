@@ -31,6 +31,11 @@ function stringify(value: unknown): string {
   throw new UnsendableError('not_json', `JSON cannot express it: ${why}`)
 }
 
+/** The text as errors may have it on the wire. */
+export function toText(text: string, longest: number): string {
+  return text.replaceAll('\0', '').slice(0, longest).toWellFormed()
+}
+
 /** What an error says, whatever was thrown. */
 export function textOf(error: unknown): string {
   try {

@@ -2,7 +2,7 @@ import { fullJitter } from '../backoff.ts'
 import type { Clock } from '../clock.ts'
 import type { ReportAnswer, ReportItem, ReportResult } from '../contract/executors.ts'
 import { Nudge } from '../nudge.ts'
-import { ApiError } from './errors.ts'
+import { type ApiError, isContentRefused } from './errors.ts'
 import type { Transport } from './transport.ts'
 
 export interface ReporterOptions {
@@ -76,7 +76,7 @@ export class Reporter {
         this.#o.onSettled(item, results[index] as ReportResult)
       }
     } catch (error) {
-      if (!isRefused(error)) throw error
+      if (!isContentRefused(error)) throw error
       if (batch.length > 1) await this.#sendEach(epoch, batch, ended)
       else this.#replace(batch[0] as ReportItem, error)
     }
@@ -88,7 +88,7 @@ export class Reporter {
       try {
         await this.#send(epoch, [item], ended)
       } catch (error) {
-        if (!isRefused(error)) throw error
+        if (!isContentRefused(error)) throw error
         refusal = error
       }
     }
@@ -106,9 +106,4 @@ export class Reporter {
     )
     throw refusal
   }
-}
-
-/** For what it says, not for who says it. */
-function isRefused(error: unknown): error is ApiError {
-  return error instanceof ApiError && [400, 413].includes(error.status)
 }

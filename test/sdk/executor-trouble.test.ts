@@ -121,6 +121,30 @@ test('progress that cannot be sent is thrown back at the handler; heartbeats go 
   expect(events.fired.filter(({ type }) => type === 'trouble')).toEqual([])
 })
 
+test('progress that the control plane refuses costs no heartbeat but its own', async () => {
+  let deep: unknown = 1
+  for (let level = 0; level < 150; level += 1) deep = [deep]
+  const told = Promise.withResolvers<void>()
+  let beats = 0
+  const { submit, settled } = await start(
+    {
+      handler: async (context) => {
+        context.progress(deep)
+        await told.promise
+        return context.signal.aborted
+      },
+    },
+    ({ name, body }) => {
+      if (name !== 'heartbeat' || body.assignments.length === 0) return undefined
+      beats += 'progress' in body.assignments[0] ? 0 : 1
+      if (beats === 2) told.resolve()
+      return undefined
+    },
+  )
+  const id = await submit()
+  expect(await settled(id)).toMatchObject({ state: 'succeeded', result: false, progress: null })
+})
+
 test('however much progress there is to tell at once, each heartbeat stays within its limit', async () => {
   const capacity = 150
   const mayEnd = Promise.withResolvers<void>()
@@ -187,6 +211,9 @@ test('whatever a handler returns or throws, its job is reported', async () => {
       throw new JobFailure('c'.repeat(200), 'm'.repeat(20_000))
     },
     () => {
+      throw new Error('half \ud800 and \0')
+    },
+    () => {
       throw new JobFailure(`${'c'.repeat(127)}💥`, `\0${'m'.repeat(15_999)}💥`)
     },
     () => undefined,
@@ -207,6 +234,7 @@ test('whatever a handler returns or throws, its job is reported', async () => {
     exception,
     exception,
     { state: 'failed', error: { code: 'c'.repeat(128), retryable: true } },
+    { state: 'failed', error: { code: 'exception', message: 'half \ufffd and ' } },
     { state: 'failed', error: { code: `${'c'.repeat(127)}\ufffd`, retryable: true } },
     { state: 'succeeded', result: null },
   ])
