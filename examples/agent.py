@@ -132,8 +132,8 @@ class Agent:
 
     def ask(self, call, make_body, seconds=2):
         """The answer of whichever replica serves, however long it takes; the body is made anew for
-        each try. A refusal (4xx) is final, and ends the thread that asked. What has no code was said
-        by some proxy, and is no refusal."""
+        each try. A refusal (4xx) is final, and ends the thread that asked. What has no code was
+        said by some proxy, and is no refusal."""
         tried = 0
         while True:
             at, body = self.at, json.dumps(make_body()).encode()
@@ -224,7 +224,8 @@ if __name__ == "__main__":
     if command[:1] in (["-h"], ["--help"]):
         sys.exit(print(__doc__))
     urls = [url.strip().rstrip("/") for url in env("UNDERSTUDY_URLS", "").split(",")]
-    token, name = env("UNDERSTUDY_TOKEN"), env("UNDERSTUDY_EXECUTOR_ID") or socket.gethostname()
+    token = env("UNDERSTUDY_TOKEN", "").strip()
+    name = env("UNDERSTUDY_EXECUTOR_ID") or socket.gethostname()
     if not (urls[0] and token and command and shutil.which(command[0])):
         sys.exit("agent.py: UNDERSTUDY_URLS, UNDERSTUDY_TOKEN and a command are needed; see --help")
     agent = Agent(urls, token, name, command)

@@ -39,7 +39,7 @@ mkfifo "$dir/nudge" && exec 3<>"$dir/nudge" # a line in it: beat now
 seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
 # One try. 0: $answer is there. 1: not served; then it is the next replica's turn, after a pause if
-# each has had one. 2: refused, for good. What has no code was said by some proxy, and is no refusal.
+# each has had one. 2: refused, for good: never by what has no code, which some proxy has said.
 post() { # CALL SECONDS BODY
   local at round status=000 code='' ms=''
   at=$(<"$dir/at")

@@ -152,7 +152,7 @@ function outcomeOf(
   if (isServed || isRefusal || status === 413) return { type: 'answer', status, body }
   return {
     type: 'unserved',
-    why: problem.detail ?? `answered ${status}${body ? '' : ' with something that is not JSON'}`,
+    why: problem.detail ?? `answered ${status}${problem.code ? '' : ', and not as a replica does'}`,
     isGone: false,
     mayBeDone: mayBeDone(status, problem),
     problem,

@@ -159,7 +159,7 @@ test.each([
   expect(await call([proxy, await serve({ ok: 8 })]).answer).toEqual({ ok: 8 })
   await expect(call([proxy], { patienceMs: 0 }).answer).rejects.toMatchObject({
     code: 'unavailable',
-    message: `no replica served the request; the last, ${proxy}: answered ${status} with something that is not JSON`,
+    message: `no replica served the request; the last, ${proxy}: answered ${status}, and not as a replica does`,
   })
 })
 
