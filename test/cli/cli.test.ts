@@ -94,6 +94,8 @@ test('exit codes tell usage, not found, not allowed and unavailable apart', asyn
     [['status'], { ...env, UNDERSTUDY_TOKEN: 'nonsense' }, 4, 'unauthenticated'],
     [['serve'], { UNDERSTUDY_PORT: 'x' }, 2, 'UNDERSTUDY_PORT'],
   ]
+  // It is patient, so it goes first.
+  const trying = cli(['status', '--json'], { env: nobody })
   const results = await Promise.all(cases.map(([args, given]) => cli(args, { env: given })))
   for (const [index, result] of results.entries()) {
     const [args, , code, text] = cases[index] as (typeof cases)[number]
@@ -101,7 +103,7 @@ test('exit codes tell usage, not found, not allowed and unavailable apart', asyn
     expect(result.stderr).toContain(text)
     expect(result.stdout).toBe('')
   }
-  const unavailable = await cli(['status', '--json'], { env: nobody })
+  const unavailable = await trying
   expect(unavailable.code).toBe(5)
   expect(JSON.parse(unavailable.stderr)).toMatchObject({ error: { code: 'unavailable' } })
 })

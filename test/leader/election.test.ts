@@ -135,7 +135,7 @@ test('invariant 7: while heartbeats are refused a leader does not say that it wa
   })
   const { token } = (await api.post('/v1/tokens', { name: 't', role: 'executor' })).body
   await api.as(token).register('heard')
-  proxy.freeze()
+  proxy.cut()
   // Refused where the token is looked up, or where the lease is renewed: either is a stall.
   for (const each of [api, api.as(token)]) {
     const settled = app.wiring.stalls.unsettled

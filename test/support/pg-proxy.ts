@@ -8,6 +8,7 @@ export class PgProxy {
   readonly #target: URL
   readonly #sockets = new Set<Socket>()
   #isFrozen = false
+  #isCut = false
   #onCommitLost: (() => void) | undefined
 
   constructor(databaseUrl: string, port: number) {
@@ -24,6 +25,12 @@ export class PgProxy {
     }
   }
 
+  /** From now on every connection ends at once. */
+  cut(): void {
+    this.#isCut = true
+    this.destroy()
+  }
+
   /** The next COMMIT reaches Postgres; its connection ends before the answer comes back. */
   loseNextCommit(): Promise<void> {
     return new Promise((resolve) => {
@@ -32,6 +39,7 @@ export class PgProxy {
   }
 
   accept(client: Socket): void {
+    if (this.#isCut) return void client.destroy()
     const upstream = connect(Number(this.#target.port), this.#target.hostname)
     for (const socket of [client, upstream]) {
       this.#sockets.add(socket)
