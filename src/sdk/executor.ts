@@ -13,7 +13,7 @@ import { Nudge } from '../nudge.ts'
 import { ApiError, isContentRefused, UnavailableError } from './errors.ts'
 import { HeldJobs } from './held-jobs.ts'
 import type { JobHandler, StopReason } from './job-context.ts'
-import { textOf } from './json.ts'
+import { toError } from './json.ts'
 import { ReplicaList } from './replica-list.ts'
 import { Reporter } from './reporter.ts'
 import { Transport } from './transport.ts'
@@ -273,7 +273,7 @@ export class Executor {
 
   /** Only a refusal of this executor is final; anything else passes. */
   #trouble(call: CallName, cause: unknown): void {
-    const error = cause instanceof Error ? cause : new Error(textOf(cause))
+    const error = toError(cause)
     this.#o.onEvent?.({ type: 'trouble', call, error })
     if (error instanceof ApiError && finalCodes.has(error.code)) {
       this.#refused.abort(error)

@@ -1,6 +1,6 @@
 import type { Assignment, ReportItem } from '../contract/executors.ts'
 import { JobFailure, JobRelease } from './errors.ts'
-import { textOf, toJson, toText, UnsendableError } from './json.ts'
+import { textOf, toError, toJson, toText, UnsendableError } from './json.ts'
 
 /** Why a job's signal aborted. */
 export type StopReason = 'revoked' | 'cancelled' | 'silence' | 'shutdown' | 'run_timeout'
@@ -93,7 +93,7 @@ export class HeldJob implements JobContext {
     try {
       return { job_id, fence, outcome: 'succeeded', result: toResult(await handler(this)) }
     } catch (error) {
-      const outcome = this.#outcomeOf(error)
+      const outcome = this.#outcomeOf(toError(error))
       return outcome && { job_id, fence, ...outcome }
     } finally {
       clearTimeout(timeout)
@@ -101,7 +101,7 @@ export class HeldJob implements JobContext {
   }
 
   /** A handler that gives up because it was told to stop has not failed. */
-  #outcomeOf(error: unknown): Pick<ReportItem, 'outcome' | 'error'> | undefined {
+  #outcomeOf(error: Error): Pick<ReportItem, 'outcome' | 'error'> | undefined {
     if (error instanceof JobRelease) return { outcome: 'released' }
     if (error instanceof JobFailure || !this.signal.aborted) {
       return { outcome: 'failed', error: toFailure(error) }
@@ -134,7 +134,7 @@ function toResult(value: unknown): unknown {
   }
 }
 
-function toFailure(error: unknown) {
+function toFailure(error: Error) {
   const isFailure = error instanceof JobFailure
   return {
     code: isFailure ? error.code : 'exception',

@@ -36,6 +36,15 @@ export function toText(text: string, longest: number): string {
   return text.replaceAll('\0', '').slice(0, longest).toWellFormed()
 }
 
+/** As an Error, whatever was thrown: a revoked proxy throws at the very look at it. */
+export function toError(thrown: unknown): Error {
+  try {
+    return thrown instanceof Error ? thrown : new Error(textOf(thrown))
+  } catch {
+    return new Error(textOf(thrown))
+  }
+}
+
 /** What an error says, whatever was thrown. */
 export function textOf(error: unknown): string {
   try {

@@ -202,6 +202,11 @@ test('whatever a handler returns or throws, its job is reported', async () => {
       throw Object.create(null)
     },
     () => {
+      const { proxy, revoke } = Proxy.revocable({}, {})
+      revoke()
+      throw proxy
+    },
+    () => {
       throw undefined
     },
     () => {
@@ -230,6 +235,7 @@ test('whatever a handler returns or throws, its job is reported', async () => {
     notJson,
     notJson,
     notJson,
+    exception,
     exception,
     exception,
     exception,
