@@ -37,6 +37,8 @@ export function startExecutorProcess(id: string, options: FleetOptions): Executo
   child.stderr.pipe(createWriteStream(logFile, { flags: 'a' }))
   const events: FleetEvent[] = []
   createInterface({ input: child.stdout }).on('line', (line) => {
+    // A kill may cut the last line short.
+    if (!line.endsWith('}')) return
     const event = JSON.parse(line) as FleetEvent
     events.push(event)
     onEvent(event)

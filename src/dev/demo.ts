@@ -22,6 +22,7 @@ const faultAtShare = 0.45
 /** A supervisor would start a killed executor again about so soon. */
 const restartMs = 500
 const patienceMs = 120_000
+const lookMs = 100
 
 /** One job per file, two replicas, a fleet; midway the active replica and one executor are killed -9.
  *  Returns 0 only if nothing was wrong, lost or accepted twice, and a promotion really happened. */
@@ -89,7 +90,8 @@ class Demo {
     this.#bar.start(this.#files.length, 0, { note: '' })
     const startedAt = performance.now()
     const [submitted, fault] = await Promise.all([this.#submit(), this.#breakMidway()])
-    await this.#untilDone((done) => done >= submitted.size)
+    await this.#until(() => this.#isNothingOpen())
+    this.#bar.update(submitted.size)
     const seconds = (performance.now() - startedAt) / 1_000
     this.#bar.stop()
     const counted = await verify(this.#cluster.databaseUrl, submitted)
@@ -110,7 +112,7 @@ class Demo {
   /** Kills the active replica and an executor at once; a new process of the same executor follows. */
   async #breakMidway(): Promise<Fault> {
     const { executors } = this.#cluster
-    await this.#untilDone((done) => done >= this.#files.length * faultAtShare)
+    await this.#until(async () => this.#accepted.size >= this.#files.length * faultAtShare)
     const active = await this.#cluster.findActive()
     const executor = [...executors.values()][0]
     if (!executor) throw new Error('there is no executor to kill')
@@ -123,9 +125,16 @@ class Demo {
     return fault
   }
 
-  async #untilDone(isEnough: (done: number) => boolean): Promise<void> {
+  /** By what the replicas say: an executor that is killed takes what it was just told with it. */
+  async #isNothingOpen(): Promise<boolean> {
+    if (this.#accepted.size < this.#files.length) await sleep(lookMs)
+    const { queues } = await this.#cluster.client.getStatus()
+    return queues.every((queue) => queue.available + queue.scheduled + queue.leased === 0)
+  }
+
+  async #until(isSo: () => Promise<boolean>): Promise<void> {
     const until = performance.now() + patienceMs
-    while (!isEnough(this.#accepted.size)) {
+    while (!(await isSo())) {
       this.#aborted.signal.throwIfAborted()
       if (performance.now() > until) {
         throw new Error(
