@@ -7,5 +7,6 @@ export function goneSignal({ raw }: FastifyReply): AbortSignal {
   raw.once('close', () => {
     if (!raw.writableFinished) gone.abort()
   })
+  if (raw.destroyed) gone.abort()
   return gone.signal
 }

@@ -59,7 +59,9 @@ function survey(text: string): { levels: number; lostAt: number | undefined } {
     } else if (char === closeArray || char === closeObject) level -= 1
     else if (isDigit(char)) {
       const end = endOfNumber(text, at)
-      if (mayBeLost(text, at, end) && isLost(text.slice(at, end))) lostAt ??= at
+      if (lostAt === undefined && mayBeLost(text, at, end) && isLost(text.slice(at, end))) {
+        lostAt = at
+      }
       at = end - 1
     }
   }

@@ -147,7 +147,9 @@ function guard(app: Server, { services, standing }: ServerOptions) {
     if (!access) return
     checkGate(access, standing())
     if (access.roles === 'anyone') return
+    const receivedAt = services.stalls.now()
     request.principal = await authenticate(request, services.tokens)
+    if (access.renewsLeases) services.stalls.answered(receivedAt)
     authorize(request.principal, access)
   })
 }

@@ -1,5 +1,6 @@
 import type { ClassCatalog } from '../services/class-catalog.ts'
 import type { ExecutorDirectory } from '../services/executor-directory.ts'
+import type { Lane } from '../services/lane.ts'
 import type { Offers } from '../services/offers.ts'
 import type { ReadyClasses } from '../services/ready-classes.ts'
 import { listPolledLeases, probeClaimable } from '../sql/claims.ts'
@@ -12,18 +13,23 @@ export interface Memory {
   directory: ExecutorDirectory
   ready: ReadyClasses
   offers: Offers
+  lane: Lane
 }
 
 /** What the gate relies on: epochs, classes, which of them have work, and the offers of earlier terms,
  *  whose executors may ask for a lost answer again. */
 export function loadMemoryPhase(db: Queryable, memory: Memory): Phase {
-  const { catalog, directory, ready, offers } = memory
+  const { catalog, directory, ready, offers, lane } = memory
   return {
     name: 'load_memory',
     run: async () => {
       await catalog.load()
-      const executors = await listRegistered(db)
-      directory.load(executors)
+      // In turn with registrations: one of an earlier recovery of this term may still be under way.
+      const executors = await lane.run(async () => {
+        const executors = await listRegistered(db)
+        directory.load(executors)
+        return executors
+      })
       ready.clear()
       const { claimable } = await probeClaimable(db, [...catalog.classes.keys()])
       for (const classId of claimable) ready.mark(classId)

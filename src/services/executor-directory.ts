@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts'
 import type { JobClass } from '../sql/classes.ts'
 import type { RegisteredExecutor } from '../sql/executors.ts'
+import { Batcher } from './batcher.ts'
 
 /** Executors that serve the same queues with the same labels, and so the same classes. */
 export class Profile {
@@ -54,8 +55,8 @@ export interface DirectoryEntry {
 }
 
 export interface ExecutorDirectoryOptions {
-  /** An executor as the database has it. */
-  look(executorId: string): Promise<RegisteredExecutor | undefined>
+  /** Executors as the database has them; those that it has not are missing. */
+  look(executorIds: string[]): Promise<RegisteredExecutor[]>
   classes(): ReadonlyMap<number, JobClass>
 }
 
@@ -64,11 +65,17 @@ export interface ExecutorDirectoryOptions {
  *  were long silent when the term began are looked up when they are first met. */
 export class ExecutorDirectory {
   readonly #o: ExecutorDirectoryOptions
+  readonly #looks: Batcher<string, { found: RegisteredExecutor | undefined }>
   #entries = new Map<string, DirectoryEntry>()
   #profiles = new Map<string, Profile>()
 
   constructor(options: ExecutorDirectoryOptions) {
     this.#o = options
+    this.#looks = new Batcher({
+      maxWeight: 1_000,
+      maxWaiting: 20_000,
+      flush: (executorIds) => this.#lookUp(executorIds),
+    })
   }
 
   load(executors: RegisteredExecutor[]): void {
@@ -109,8 +116,21 @@ export class ExecutorDirectory {
 
   /** Throws not_found, or stale_epoch for anything but the current epoch. */
   async get(executorId: string, epoch: number): Promise<DirectoryEntry> {
-    const entry = await this.#look(executorId)
+    let entry = await this.#look(executorId)
+    if (entry && entry.epoch < epoch) {
+      // Memory can lag behind a registration whose outcome was unknown here, but nothing runs ahead.
+      this.forget(executorId)
+      entry = await this.#look(executorId)
+    }
     if (!entry) throw new AppError('not_found', `no executor ${executorId} is registered`)
+    if (entry.epoch !== epoch) throw staleEpoch(executorId, epoch)
+    return entry
+  }
+
+  /** To be asked after each wait: meanwhile it may have registered anew, or been forgotten. */
+  current(executorId: string, epoch: number): DirectoryEntry {
+    const entry = this.#entries.get(executorId)
+    if (!entry) throw new AppError('database_unavailable', `${executorId} is to be looked up again`)
     if (entry.epoch !== epoch) throw staleEpoch(executorId, epoch)
     return entry
   }
@@ -120,19 +140,18 @@ export class ExecutorDirectory {
     return (await this.#look(executorId))?.profile.queues ?? []
   }
 
-  /** To be asked after each wait: meanwhile the executor may have registered anew. */
-  requireCurrent(entry: DirectoryEntry): void {
-    if (this.#entries.get(entry.executorId) !== entry) {
-      throw staleEpoch(entry.executorId, entry.epoch)
-    }
-  }
-
   /** A registration that overtakes the look knows better. */
   async #look(executorId: string): Promise<DirectoryEntry | undefined> {
     const known = this.#entries.get(executorId)
     if (known) return known
-    const found = await this.#o.look(executorId)
+    const { found } = await this.#looks.add(executorId)
     return this.#entries.get(executorId) ?? (found && this.put(found))
+  }
+
+  async #lookUp(executorIds: string[]) {
+    const rows = await this.#o.look([...new Set(executorIds)])
+    const found = new Map(rows.map((row) => [row.executor_id, row]))
+    return executorIds.map((executorId) => ({ found: found.get(executorId) }))
   }
 }
 

@@ -47,6 +47,8 @@ interface Beat {
   told: (HeldLease & { progress: string })[]
 }
 
+const rowBytes = 1_000
+
 /** Heartbeats: leases that are listed are renewed, offers that are not go back. */
 export class Heartbeats {
   readonly #o: HeartbeatsOptions
@@ -55,9 +57,10 @@ export class Heartbeats {
   constructor(options: HeartbeatsOptions) {
     this.#o = options
     this.#beats = new Batcher({
-      weigh: ({ listed }) => 1 + listed.length,
-      maxWeight: 5_000,
-      maxWaiting: 100_000,
+      weigh: ({ listed, told }) =>
+        rowBytes * (1 + listed.length) + sum(told.map(({ progress }) => progress.length)),
+      maxWeight: 5_000_000,
+      maxWaiting: 100_000_000,
       flush: (beats) => this.#flush(beats),
     })
   }
@@ -153,10 +156,18 @@ export class Heartbeats {
     const lost = this.#o.offers.hear(executor_id, beat.listed, beat.receivedAt)
     if (lost.length === 0) return
     this.#o.polls.giveBack(term, lost).then(
-      (offers) => this.#o.log.info({ executor_id, offers }, 'lost offers went back'),
+      (offers) => {
+        // By now each has gone back, was shown after all, or had ended without a word.
+        for (const { job_id, fence } of lost) this.#o.offers.settle(executor_id, job_id, fence)
+        this.#o.log.info({ executor_id, offers }, 'lost offers went back')
+      },
       (error) => this.#o.log.warn({ err: error }, 'lost offers could not be given back yet'),
     )
   }
+}
+
+function sum(numbers: number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
 }
 
 function ownerKey({ executor_id, epoch }: Owner): string {

@@ -10,7 +10,7 @@ import { type ClaimedRow, claimJobs, findHeldUnderPoll, listPolledLeases } from 
 import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
-import type { DirectoryEntry, ExecutorDirectory } from './executor-directory.ts'
+import type { ExecutorDirectory } from './executor-directory.ts'
 import type { Lane } from './lane.ts'
 import type { LeaseEnds } from './lease-ends.ts'
 import type { Offers } from './offers.ts'
@@ -64,18 +64,18 @@ export class Polls {
   async poll(executorId: string, body: Poll, gone: AbortSignal): Promise<Assignment[]> {
     const { directory, waitList } = this.#o
     requireServing(this.#o.gate)
-    const entry = await directory.get(executorId, body.epoch)
+    await directory.get(executorId, body.epoch)
     // An earlier poll of this executor may be about to be answered; its work counts first.
     while (this.#claiming.has(executorId)) await this.#claiming.get(executorId)
     const pollId = body.poll_id ?? null
-    if (pollId !== null && pollId === entry.lastPollId) {
-      const held = await this.#resend(entry, pollId)
+    if (pollId !== null && pollId === directory.find(executorId)?.lastPollId) {
+      const held = await this.#resend(executorId, body.epoch, pollId)
       if (held.length > 0) return this.#toAssignments(held)
     }
     // Asked after every wait: the term may have ended meanwhile, and with it what waited (invariant 12),
     // or the epoch.
     requireServing(this.#o.gate)
-    directory.requireCurrent(entry)
+    const entry = directory.current(executorId, body.epoch)
     this.#find(executorId)?.waiter.settle(undefined)
     const waiter: Waiter<ClaimedRow[]> = waitList.add({
       group: 'poll',
@@ -119,7 +119,7 @@ export class Polls {
   }
 
   /** A poll whose answer was lost gets what is still held under it. */
-  async #resend({ executorId, epoch }: DirectoryEntry, pollId: string): Promise<ClaimedRow[]> {
+  async #resend(executorId: string, epoch: number, pollId: string): Promise<ClaimedRow[]> {
     const held = await findHeldUnderPoll(this.#o.db, executorId, epoch, pollId)
     requireServing(this.#o.gate)
     for (const { job_id, fence, offered } of held) {

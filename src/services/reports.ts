@@ -48,7 +48,7 @@ export class Reports {
   report(executorId: string, body: Report): Promise<ReportResult[]> {
     requireServing(this.#o.gate)
     let bytes = 0
-    for (const [index, { result }] of body.reports.entries()) {
+    for (const [index, { result, error }] of body.reports.entries()) {
       const resultBytes = Buffer.byteLength(toJson(result))
       if (resultBytes > limits.resultBytes) {
         const path = `reports.${index}.result`
@@ -57,7 +57,7 @@ export class Reports {
           faults: [{ path, message }],
         })
       }
-      bytes += rowBytes + resultBytes
+      bytes += rowBytes + resultBytes + (error?.message.length ?? 0)
     }
     return this.#reports.add({ executorId, epoch: body.epoch, items: body.reports, bytes })
   }

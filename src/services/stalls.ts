@@ -28,7 +28,11 @@ export class Stalls {
     this.#noted += 1
   }
 
-  /** A heartbeat received at `receivedAt` is answered now. */
+  now(): number {
+    return this.#clock.monotonic()
+  }
+
+  /** A heartbeat received at `receivedAt` is answered now, or has come that far. */
   answered(receivedAt: number): void {
     if (this.#clock.monotonic() - receivedAt > deafMs) this.note()
   }

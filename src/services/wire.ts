@@ -92,7 +92,7 @@ function isClaimable(end: LeaseEnd): boolean {
 function wireShared({ config, db, clientDb, doors, clock }: WiringOptions) {
   const catalog = new ClassCatalog(db, doors, (jobClass) => directory.addClass(jobClass))
   const directory = new ExecutorDirectory({
-    look: (executorId) => findRegistered(db, executorId),
+    look: (executorIds) => findRegistered(db, executorIds),
     classes: () => catalog.classes,
   })
   const waitList = new WaitList()

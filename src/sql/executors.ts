@@ -80,14 +80,14 @@ export async function listRegistered(db: Queryable): Promise<RegisteredExecutor[
 
 export async function findRegistered(
   db: Queryable,
-  executorId: string,
-): Promise<RegisteredExecutor | undefined> {
+  executorIds: string[],
+): Promise<RegisteredExecutor[]> {
   const { rows } = await db.query<RegisteredExecutor>({
     name: 'find_registered',
-    text: `SELECT ${registeredColumns} FROM executors WHERE executor_id = $1`,
-    values: [executorId],
+    text: `SELECT ${registeredColumns} FROM executors WHERE executor_id = ANY ($1::text[])`,
+    values: [executorIds],
   })
-  return rows[0]
+  return rows
 }
 
 /** The current epochs of these executors. */

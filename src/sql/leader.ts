@@ -100,8 +100,9 @@ export async function raiseDeadlineFloor(tx: Queryable, term: number, ms: number
 }
 
 /** Where most of the fleet fell silent at the same time, it is rather the network that did: leases get
- *  one more TTL, once, for by then this silence is older than two. Of fewer than three executors nothing
- *  can be told. Returns how many fell silent; 0: no more than could be by themselves. */
+ *  one more TTL. Silence is judged after half a TTL, so that the whole fleet counts when its first lease
+ *  runs out; and for one TTL only, so that this happens once. Of fewer than three executors nothing can be
+ *  told. Returns how many fell silent; 0: no more than could be by themselves. */
 export async function raiseFloorIfFleetFellSilent(
   tx: Queryable,
   term: number,
@@ -111,10 +112,10 @@ export async function raiseFloorIfFleetFellSilent(
     text: `
       UPDATE terms SET deadline_floor_at = clock_timestamp() + x.ttl
       FROM (
-        SELECT i.ttl, count(*) FILTER (WHERE heartbeat_at < statement_timestamp() - i.ttl) AS silent,
-          count(*) AS heard
+        SELECT i.ttl, count(*) AS heard,
+          count(*) FILTER (WHERE heartbeat_at < statement_timestamp() - 0.5 * i.ttl) AS silent
         FROM executors, (SELECT $2 * interval '1 millisecond' AS ttl) i
-        WHERE heartbeat_at > statement_timestamp() - 2 * i.ttl GROUP BY i.ttl
+        WHERE heartbeat_at > statement_timestamp() - 1.5 * i.ttl GROUP BY i.ttl
       ) x
       WHERE term = $1 AND deadline_floor_at < statement_timestamp()
         AND x.silent >= 3 AND 2 * x.silent > x.heard

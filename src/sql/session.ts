@@ -49,6 +49,8 @@ export type SessionSettings = Record<string, string>
 
 /** A peer that vanished without a word is noticed within seconds, where the server allows it. */
 const liveness: SessionSettings = {
+  // how timestamps are read depends on it
+  DateStyle: 'ISO',
   client_connection_check_interval: '500ms',
   tcp_keepalives_idle: '2',
   tcp_keepalives_interval: '1',

@@ -31,14 +31,17 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
       const stall = o.stalls.unsettled
       if (stall > 0) return await raiseFloor(o, term, stall)
       if (!(await hasReclaimableLeases(o.db, term.number))) return { counts: { reclaimed: 0 } }
-      const { silent, ends } = await o.doors.asLeader(term, async (tx) => {
-        const silent = await raiseFloorIfFleetFellSilent(tx, term.number, o.leaseTtlMs)
+      // By itself: the ping writes the same row, and must not wait for what follows.
+      const silent = await o.doors.asLeader(term, (tx) =>
+        raiseFloorIfFleetFellSilent(tx, term.number, o.leaseTtlMs),
+      )
+      const ends = await o.doors.asLeader(term, async (tx) => {
         const jobs = await lockReclaimableLeases(tx, term.number, batch)
         const ends = jobs.map((job) =>
           endByLoss(job, o.lostLeaseBudget, `executor ${job.executor_id} was not heard in time`),
         )
         if (ends.length > 0) await endLeasesIfFenced(tx, ends)
-        return { silent, ends }
+        return ends
       })
       o.leaseEnds.announce(ends)
       const counts = { reclaimed: ends.length, silent_executors_waited_for: silent }

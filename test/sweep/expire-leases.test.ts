@@ -86,9 +86,16 @@ async function fallSilent(fleet: { silent: number; heard: number; ago: string })
 
 test.for([
   { silent: 3, heard: 2, ago: '31 seconds', is: 'most of the fleet at the same time', waits: true },
+  {
+    silent: 3,
+    heard: 2,
+    ago: '16 seconds',
+    is: 'most of the fleet before its leases end',
+    waits: true,
+  },
   { silent: 3, heard: 3, ago: '31 seconds', is: 'half of the fleet', waits: false },
   { silent: 2, heard: 0, ago: '31 seconds', is: 'a fleet of two', waits: false },
-  { silent: 3, heard: 0, ago: '61 seconds', is: 'a fleet gone for two TTLs', waits: false },
+  { silent: 3, heard: 0, ago: '46 seconds', is: 'a fleet that was waited for', waits: false },
 ])(
   'invariant 7: $is falls silent; reclaim waits one more TTL: $waits',
   async (fleet, { expect }) => {

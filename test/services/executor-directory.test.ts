@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest'
+import { ExecutorDirectory } from '../../src/services/executor-directory.ts'
+
+const executor = (epoch: number) => ({
+  executor_id: 'e',
+  epoch,
+  labels: {},
+  queues: ['q'],
+  capacity: 1,
+})
+
+/** A directory beside a database that has the executor under this epoch, and the looks that it took. */
+function start(epoch: number) {
+  const looks: string[][] = []
+  const beforeAnswer: (() => void)[] = []
+  const directory = new ExecutorDirectory({
+    look: async (ids) => {
+      looks.push(ids)
+      beforeAnswer.pop()?.()
+      return ids.includes('e') ? [executor(epoch)] : []
+    },
+    classes: () => new Map(),
+  })
+  return { directory, looks, beforeAnswer }
+}
+
+test('whoever calls at the same time is looked up together, and known from then on', async () => {
+  const { directory, looks } = start(3)
+  const gets = Array.from({ length: 50 }, () => directory.get('e', 3))
+  const unknown = directory.get('nobody', 1)
+  await expect(unknown).rejects.toMatchObject({ code: 'not_found' })
+  expect((await Promise.all(gets)).map(({ epoch }) => epoch)).toEqual(Array(50).fill(3))
+  await directory.get('e', 3)
+  expect(looks).toEqual([['e', 'nobody']])
+})
+
+test('memory that lags the database is not believed against its executor', async () => {
+  const { directory } = start(2)
+  directory.put(executor(1))
+  expect(await directory.get('e', 2)).toMatchObject({ epoch: 2 })
+  await expect(directory.get('e', 1)).rejects.toMatchObject({ code: 'stale_epoch' })
+})
+
+test('a registration that overtakes a look knows better', async () => {
+  const { directory, beforeAnswer } = start(1)
+  beforeAnswer.push(() => directory.put(executor(2)))
+  await expect(directory.get('e', 1)).rejects.toMatchObject({ code: 'stale_epoch' })
+  expect(directory.current('e', 2)).toMatchObject({ epoch: 2 })
+})
+
+test('after a wait: forgotten may be asked again, a newer epoch is final', () => {
+  const { directory } = start(1)
+  directory.put(executor(1))
+  directory.forget('e')
+  expect(() => directory.current('e', 1)).toThrow(
+    expect.objectContaining({ code: 'database_unavailable' }),
+  )
+  directory.put(executor(2))
+  expect(() => directory.current('e', 1)).toThrow(expect.objectContaining({ code: 'stale_epoch' }))
+})
