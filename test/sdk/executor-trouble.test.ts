@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import {
@@ -12,7 +11,7 @@ import {
 import { useDatabase } from '../support/database.ts'
 import { adminToken, startActive } from '../support/replica.ts'
 import { Signals } from '../support/signals.ts'
-import { listen } from './listen.ts'
+import { type Meddle, startProxy } from './meddling-proxy.ts'
 
 /** What a proxy, a handler or a control plane that is gone may do to an executor. */
 
@@ -23,34 +22,6 @@ const quick: Clock = {
   monotonic: () => systemClock.monotonic(),
   sleep: (ms, ...signals) => systemClock.sleep(ms / 20, ...signals),
 }
-
-interface Call {
-  /** The last part of the path: register, poll, heartbeat, report. */
-  name: string
-  // biome-ignore lint/suspicious/noExplicitAny: tests look at whatever came
-  body: any
-}
-type Meddle = (call: Call) => { status: number; body: string } | undefined
-
-/** In front of a replica: passes on what `meddle` does not answer itself. */
-const startProxy = (target: string, meddle: Meddle) =>
-  listen(async (request, response) => {
-    const { url = '', method = 'GET', headers } = request
-    const sent = await text(request)
-    const name = url.split('/').at(-1) ?? ''
-    const own = meddle({ name, body: JSON.parse(sent) })
-    if (own) return response.writeHead(own.status).end(own.body)
-    const gone = new AbortController()
-    response.once('close', () => gone.abort())
-    const answer = await fetch(`${target}${url}`, {
-      method,
-      headers: { authorization: headers.authorization ?? '', 'content-type': 'application/json' },
-      body: sent,
-      signal: gone.signal,
-    }).catch(() => undefined)
-    if (!answer) return response.destroy()
-    return response.writeHead(answer.status).end(await answer.text())
-  })
 
 async function start(
   options: Pick<ExecutorOptions, 'handler'> & Partial<ExecutorOptions>,
@@ -306,19 +277,4 @@ test('stopped while the control plane is away: it gives the reports up and says 
     code: 'unavailable',
     message: 'stopped, and nobody took the reports of 1 job(s)',
   })
-})
-
-test('waiting for a job is timed by a clock that never jumps', async () => {
-  const url = await listen((_request, response) => response.end('{"job":{"finished_at":null}}'))
-  let now = 0
-  const clock: Clock = {
-    monotonic: () => {
-      now += 1_000
-      return now
-    },
-    sleep: async () => undefined,
-  }
-  const client = new Client({ urls: [url], token: 'token' }, clock)
-  onTestFinished(() => client.close())
-  expect(await client.waitForJob('x', 3_600_000)).toMatchObject({ finished_at: null })
 })
