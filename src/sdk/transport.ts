@@ -10,7 +10,7 @@ export interface Call {
   path: string
   body?: unknown
   headers?: Record<string, string>
-  /** Longest that one try may take, milliseconds. */
+  /** Longest that one try may take, milliseconds, besides what its body takes on a slow line. */
   timeoutMs: number
   /** How long to go on trying; 0: each replica once. */
   patienceMs: number
@@ -44,6 +44,10 @@ const unsentCodes = new Set([
   'ENOTFOUND',
   'EHOSTUNREACH',
 ])
+
+/** Characters a millisecond, about a quarter of a megabit a second: a large result must get through from
+ *  an edge machine, too. */
+const slowestLine = 32
 
 /** A replica's hint is heeded within these: neither a hot loop nor an hour of silence. */
 const hint = { leastMs: 20, mostMs: 5_000 }
@@ -112,7 +116,8 @@ export class Transport {
   }
 
   async #try(stay: Stay, call: Call, body: string | null): Promise<Outcome> {
-    const timeout = AbortSignal.timeout(call.timeoutMs)
+    const timeoutMs = call.timeoutMs + Math.ceil((body?.length ?? 0) / slowestLine)
+    const timeout = AbortSignal.timeout(timeoutMs)
     const signals = [timeout]
     if (call.signal) signals.push(call.signal)
     if (call.isParked) signals.push(stay.over)
@@ -131,7 +136,7 @@ export class Transport {
       const parsed = parse(await answer.body.text())
       return outcomeOf(answer.statusCode, parsed, answer.headers['retry-after'])
     } catch (error) {
-      const why = timeout.aborted ? `no answer within ${call.timeoutMs} ms` : textOf(error)
+      const why = timeout.aborted ? `no answer within ${timeoutMs} ms` : textOf(error)
       const code = (error as { code?: string } | undefined)?.code
       const mayBeDone = code === undefined || !unsentCodes.has(code)
       return { type: 'unserved', why: why || code || 'failed', isGone: true, mayBeDone }

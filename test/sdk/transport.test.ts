@@ -285,3 +285,14 @@ test('a token is shown without the blanks around it; one that no header can carr
 test('a body that JSON cannot express is thrown back at once, and nobody is asked', async () => {
   await expect(call([nobody], { body: { n: 10n } }).answer).rejects.toThrow(TypeError)
 })
+
+test('a large body has as long as it takes on a slow line', async () => {
+  let asked = 0
+  const slow = await listen((request, response) => {
+    asked += 1
+    request.resume().once('end', () => setTimeout(() => response.end('{"ok":5}'), 100))
+  })
+  const { answer } = call([slow], { timeoutMs: 1, body: 'x'.repeat(300_000) })
+  expect(await answer).toEqual({ ok: 5 })
+  expect(asked).toBe(1)
+})
