@@ -39,9 +39,11 @@ export function createProgram({ isQuiet = false } = {}): Command {
 
 /** Runs the command line of this process; returns its exit code. */
 export async function runCli(): Promise<number> {
-  // Whoever reads our output may stop reading: that ends the command, and is no failure.
+  // Whoever reads our output may stop reading: that ends the command, and is no failure. A command that
+  // has something to clean up listens for itself.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
+    if (process.stdout.listenerCount('error') > 1) return
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
     process.exit(exitCodes.ok)
   })
   // Nor is it the end of an agent, and of all that it runs, when nobody reads its complaints.
