@@ -82,6 +82,8 @@ export class Client {
       const { job } = await this.#call<JobAnswer>({
         path: `/v1/jobs/${encodeURIComponent(id)}?wait_ms=${waitMs}`,
         timeoutMs: waitMs + tryMs,
+        // A replica may die late in a wait: its successor gets as long as it would for any call.
+        patienceMs: waitMs + this.#patienceMs,
         signal,
       })
       if (job.finished_at !== null || this.#clock.monotonic() >= until) return job

@@ -217,7 +217,8 @@ export class Executor {
             assignments: inventory.map(({ listed }) => listed),
           },
           timeoutMs: callMs,
-          patienceMs: this.#registered.heartbeat_ms,
+          // Not so long that one inventory, sent twice, passes for two that lack the same offer.
+          patienceMs: this.#registered.heartbeat_ms / 2,
           isRepeatable: true,
           signal: ended,
         })

@@ -91,7 +91,7 @@ export class Transport {
     const until = this.#clock.monotonic() + call.patienceMs
     let round = 0
     let hintMs: number | undefined
-    for (let tried = 1; ; tried += 1) {
+    for (let moved = 0; ; ) {
       const stay = this.#replicas.current
       const outcome = await this.#try(stay, call, body)
       if (outcome.type === 'answer') return accepted<T>(outcome)
@@ -100,7 +100,8 @@ export class Transport {
       if (outcome.mayBeDone && !call.isRepeatable) throw unavailable(stay, outcome)
       const isRecovering = this.#moveOn(stay, outcome)
       hintMs = outcome.retryAfterMs ?? hintMs
-      if (!isRecovering && tried % this.#replicas.length !== 0) continue
+      if (!isRecovering) moved += 1
+      if (!isRecovering && moved % this.#replicas.length !== 0) continue
       const pauseMs = hintMs ?? fullJitter(round++, backoff)
       hintMs = undefined
       if (this.#clock.monotonic() + pauseMs > until) throw unavailable(stay, outcome)
