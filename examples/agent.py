@@ -76,11 +76,14 @@ class Job:
         self.send(signal.SIGKILL)
 
     def send(self, number):
-        if self.process and not self.over:
-            try:
+        """Whether there was somebody to get it."""
+        try:
+            if self.process and not self.over:
                 os.killpg(self.process.pid, number)
-            except OSError:  # nothing of the group is left
-                pass
+                return True
+        except OSError:  # nothing of the group is left
+            pass
+        return False
 
     def run(self, command):
         """Runs the command, in a process group of its own: its exit code and last line."""
@@ -101,7 +104,10 @@ class Job:
             except subprocess.TimeoutExpired:
                 self.stop("run_timeout")
             code = self.process.wait()
-            if self.reason:  # what ignores SIGTERM must not go on beside the next attempt
+            if self.reason:  # what it started has its grace too, but must not go on beside the next
+                until = monotonic() + GRACE
+                while self.send(0) and monotonic() < until:
+                    sleep(0.05)
                 self.send(signal.SIGKILL)
             self.over = True
             out.seek(0)

@@ -116,8 +116,12 @@ run() { # LEASE PAYLOAD MILLISECONDS ON_SILENCE VARIABLE...
   if [[ ! -s $dir/reason && $code == @(124|137) ]] && (($3 > 0)); then
     (((${EPOCHREALTIME//[!0-9]/} - started) / 1000 < $3)) || put reason run_timeout
   fi
-  # What ignores SIGTERM must not go on beside the next attempt.
-  [[ ! -s $dir/reason ]] || kill -KILL -- "-$pid" 2>/dev/null || true
+  # What it started has its grace too, but must not go on beside the next attempt.
+  if [[ -s $dir/reason ]]; then
+    timeout "${UNDERSTUDY_GRACE:-10}" \
+      bash -c 'while kill -0 -- "-$1" 2>/dev/null; do sleep 0.05; done' bash "$pid" || true
+    kill -KILL -- "-$pid" 2>/dev/null || true
+  fi
   end=$(tail -n 1 "$dir/stdout" | jq -Rsc --arg code "$code" --arg reason "$(<"$dir/reason")" '
     def failed(code; text): {outcome: "failed", error: {code: code[:128], message: text[:4000]}};
     (try fromjson catch null) as $last |

@@ -21,6 +21,8 @@ export interface CommandOptions {
 const tailLength = 2_048
 /** How long output may still arrive after the command has ended. */
 const afterExitMs = 1_000
+/** How often to look whether a stopped command's group is gone. */
+const lookMs = 20
 /** This machine is short of something; the job is not at fault. */
 const shortages = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])
 const shortageMs = 1_000
@@ -43,7 +45,7 @@ export async function runCommand(context: JobContext, options: CommandOptions): 
   child.stdin.on('error', () => child.stdin.destroy())
   child.stdin.end(JSON.stringify(context.job.payload))
   const [code, signal] = await ended
-  settleGroup()
+  await settleGroup()
   await Promise.race([closed, sleep(afterExitMs, undefined, { ref: false })])
   // What the command left running in the background may hold them open for ever.
   for (const stream of child.stdio) stream?.destroy()
@@ -104,36 +106,40 @@ function environment({ job, executorId, epoch }: JobContext): Record<string, str
 }
 
 /** SIGTERM to the whole group when the job must stop, SIGKILL when its grace is over. To be called when
- *  the command itself has ended: what it started may ignore SIGTERM, and would go on beside the next
- *  attempt. */
+ *  the command itself has ended: what it started has its grace too, and may be saving its work, but must
+ *  not go on beside the next attempt. */
 function stopOnAbort(
   child: ChildProcess,
   signal: AbortSignal,
   { graceMs, kill }: CommandOptions,
-): () => void {
+): () => Promise<void> {
   let hardStop: NodeJS.Timeout | undefined
-  const onKill = () => killGroup(child, 'SIGKILL')
+  let isKilled = false
+  const onKill = () => {
+    isKilled = true
+    signalGroup(child, 'SIGKILL')
+  }
   const onStop = () => {
-    killGroup(child, 'SIGTERM')
+    signalGroup(child, 'SIGTERM')
     hardStop = setTimeout(onKill, graceMs)
   }
   signal.addEventListener('abort', onStop, { once: true })
   kill.addEventListener('abort', onKill, { once: true })
   if (signal.aborted) onStop()
-  return () => {
-    if (signal.aborted) onKill()
+  return async () => {
+    while (signal.aborted && !isKilled && signalGroup(child, 0)) await sleep(lookMs)
     signal.removeEventListener('abort', onStop)
     kill.removeEventListener('abort', onKill)
     clearTimeout(hardStop)
   }
 }
 
-function killGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
-  if (pid === undefined) return
+/** Whether anything of the group is left to get it. */
+function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(-pid, signal)
+    return pid !== undefined && process.kill(-pid, signal)
   } catch {
-    // Nothing of the group is left, which is what was wanted, or nothing that we may touch.
+    return false
   }
 }
 

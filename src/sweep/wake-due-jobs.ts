@@ -21,9 +21,8 @@ export function wakeDue(db: Queryable, doors: Doors, polls: Polls, nudge: Nudge)
       if (dueMs > 0) return { counts: { woken: 0 }, pauseMs: Math.min(dueMs, intervalMs) }
       const classIds = await doors.asLeader(term, (tx) => wakeDueJobs(tx, batch))
       polls.markReady(new Set(classIds))
-      const counts = { woken: classIds.length }
       // One that is due and was not woken is locked by somebody: at once would be for ever.
-      return classIds.length > 0 ? { counts, pauseMs: 0 } : { counts, pauseMs: busyMs }
+      return { counts: { woken: classIds.length }, pauseMs: classIds.length > 0 ? 0 : busyMs }
     },
   }
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -58,12 +59,23 @@ test('what ignores SIGTERM does not outlive a command that heeds it', async () =
     db,
     `sh -c 'trap "" TERM; echo $$ > grandchild; while [ -e grandchild ]; do sleep 0.05; done' &
     exec sleep 100`,
-    ['--grace-ms', '60000'],
+    ['--grace-ms', '300'],
   )
   const { job } = await client.submit({ kind: 'x', queue, run_timeout_ms: 500, max_attempts: 1 })
   const grandchild = Number(await untilFile(join(folder, 'grandchild')))
   expect(await client.waitForJob(job.id, 20_000)).toMatchObject({ error: { code: 'run_timeout' } })
   while (isAlive(grandchild)) await new Promise((resolve) => setImmediate(resolve))
+})
+
+test('what saves its work on SIGTERM has its grace, though the command itself went at once', async () => {
+  const { client, queue, folder } = await startAgent(
+    db,
+    `sh -c 'trap "sleep 0.3; echo saved > saved; exit" TERM; while :; do sleep 0.05; done' &
+    exec sleep 100`,
+  )
+  const { job } = await client.submit({ kind: 'x', queue, run_timeout_ms: 1_000, max_attempts: 1 })
+  expect(await client.waitForJob(job.id, 20_000)).toMatchObject({ error: { code: 'run_timeout' } })
+  expect(readFileSync(join(folder, 'saved'), 'utf8').trim()).toBe('saved')
 })
 
 test('what a command leaves in the background holds up neither its result nor the agent', async () => {
