@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import type { Clock } from '../../src/clock.ts'
 import { Client } from '../../src/sdk/index.ts'
-import { listen } from './listen.ts'
+import { listen } from '../support/listen.ts'
 
 test('waiting for a job is timed by a clock that never jumps', async () => {
   const url = await listen((_request, response) => response.end('{"job":{"finished_at":null}}'))

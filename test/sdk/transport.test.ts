@@ -3,7 +3,7 @@ import type { RequestListener } from 'node:http'
 import { expect, onTestFinished, test } from 'vitest'
 import { ReplicaList } from '../../src/sdk/replica-list.ts'
 import { type Call, Transport } from '../../src/sdk/transport.ts'
-import { listen } from './listen.ts'
+import { listen } from '../support/listen.ts'
 
 const nobody = 'http://127.0.0.1:9'
 
