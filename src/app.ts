@@ -1,33 +1,23 @@
-import { randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, handlerTimeoutMs } from './config.ts'
+import { duties } from './duties.ts'
 import { buildServer, type Server } from './http/server.ts'
 import { standingOf } from './http/standing.ts'
 import { type ElectionEvent, type ElectionOptions, runElection } from './leader/election.ts'
-import { Gate } from './leader/gate.ts'
-import type { Duties } from './leader/tenure.ts'
-import { channel, Watch } from './leader/watch.ts'
+import type { Gate } from './leader/gate.ts'
+import type { Term } from './leader/term.ts'
+import type { Watch } from './leader/watch.ts'
 import type { Log } from './log.ts'
-import { type LoopState, runEvery } from './loop.ts'
-import { checkSchemaPhase } from './recovery/check-schema.ts'
-import { loadMemoryPhase } from './recovery/load-memory.ts'
-import { markGonePhase } from './recovery/mark-gone.ts'
-import { recover } from './recovery/recover.ts'
-import { settleDeadlinesPhase } from './recovery/settle-deadlines.ts'
+import { runEvery } from './loop.ts'
+import { type Parts, wireParts } from './parts.ts'
 import { Cluster } from './services/cluster.ts'
-import { type Hint, HintSender } from './services/hints.ts'
 import { refusal } from './services/serving.ts'
-import { heedHint, type Wiring, wireServices } from './services/wire.ts'
-import { createDoors } from './sql/doors.ts'
-import { raiseDeadlineFloor, recordTermEnd } from './sql/leader.ts'
-import { type Migration, readMigrations } from './sql/migrate.ts'
-import { createReader, openPools } from './sql/pool.ts'
-import { listenSettings, lockSettings } from './sql/session.ts'
-import { expireLeases } from './sweep/expire-leases.ts'
-import { scanClaimable } from './sweep/scan-claimable.ts'
-import { runSweeps } from './sweep/scheduler.ts'
-import { wakeDue } from './sweep/wake-due-jobs.ts'
+import type { Wiring } from './services/wire.ts'
+import { recordTermEnd } from './sql/leader.ts'
+import { readMigrations } from './sql/migrate.ts'
+import type { Refusal } from './sql/self-test.ts'
+import { lockSettings } from './sql/session.ts'
 import { version } from './version.ts'
 
 /** What tests put in the place of the real thing, or listen to. */
@@ -56,6 +46,8 @@ export class App {
   readonly watch: Watch
   readonly wiring: Wiring
   readonly identity: Parts['identity']
+  /** Resolves if the self-test finds what no wait will cure. */
+  readonly unfit: Promise<Refusal[]>
   readonly #config: Config
   readonly #log: Log
   readonly #seams: Seams
@@ -72,6 +64,7 @@ export class App {
     this.watch = parts.watch
     this.wiring = parts.wiring
     this.identity = parts.identity
+    this.unfit = parts.unfit.promise
     this.#config = config
     this.#log = log
     this.#seams = seams
@@ -114,9 +107,8 @@ export class App {
     const wasLeading = this.gate.leading !== undefined
     this.gate.drain()
     const unreadySince = clock.monotonic()
-    this.wiring.waitList.end('poll', refusal(this.gate))
     this.wiring.waitList.end('job')
-    if (wasLeading) await clock.sleep(inFlightMs)
+    await endExecutorCalls(this.#parts, wasLeading ? inFlightMs : 0)
     this.#standing.abort()
     await this.#election
     await clock.sleep(unreadyMs - (clock.monotonic() - unreadySince))
@@ -127,90 +119,36 @@ export class App {
   }
 }
 
-type Parts = ReturnType<typeof wireParts>
-
-function wireParts(config: Config, log: Log, migrations: Migration[], clock: Clock) {
-  const onRefusedSettings = sayOnce(log)
-  const { databaseUrl: url, name, poolSize: size } = config
-  const pools = openPools({ url, name, size, log, onRefusedSettings })
-  const db = createReader(pools.leader)
-  const clientDb = createReader(pools.client)
-  const doors = createDoors(pools)
-  const gate = new Gate()
-  const hints = new HintSender(db, channel, clock, log)
-  const sendHint = (hint: Hint) => hints.send(hint)
-  const wiring = wireServices({ config, db, clientDb, doors, gate, clock, log, sendHint })
-  const identity = {
-    replicaId: randomUUID(),
-    name,
-    advertisedUrl: '',
-    role: config.role,
-    version,
-    activeLockId: config.activeLockId,
-  }
-  const shared = { pools, db, clientDb, doors, gate, hints, wiring, identity, clock, migrations }
-  const sweepStates = new Map<string, LoopState>()
-  const watch = wireWatch(config, log, { ...shared, onRefusedSettings })
-  return { ...shared, watch, sweepStates, onRefusedSettings }
+/** With the gate closed: polls that wait are answered, and what is in flight gets a moment. */
+async function endExecutorCalls({ wiring, gate, clock }: Parts, inFlightMs: number): Promise<void> {
+  wiring.waitList.end('poll', refusal(gate))
+  await clock.sleep(inFlightMs)
 }
 
-function wireWatch(
-  config: Config,
-  log: Log,
-  parts: Pick<
-    Parts,
-    'identity' | 'migrations' | 'doors' | 'clock' | 'wiring' | 'onRefusedSettings'
-  >,
-): Watch {
-  const { identity, wiring } = parts
-  const watch: Watch = new Watch({
-    ...parts,
-    url: config.leaderDatabaseUrl,
-    name: config.name,
-    identity: () => identity,
-    settings: listenSettings,
-    log,
-    onHint: (payload) => {
-      heedHint(payload, wiring, () => watch.nudge()).catch((error) => {
-        log.debug({ err: error, payload }, 'a hint was not heeded; the scans will find it')
-      })
-    },
-    onReconnect: () => {
-      wiring.wakeNudge.nudge()
-      wiring.tokenCache.refresh()
-    },
-  })
-  return watch
+/** By request: as a stop does it, but this replica goes on, and stands again. */
+async function stepDown(parts: Parts, term: Term): Promise<void> {
+  parts.gate.handOver(term)
+  await endExecutorCalls(parts, inFlightMs)
+  term.lose('step_down')
 }
 
-/** A setting that the server does not take costs a margin, not safety: it is named, once. */
-function sayOnce(log: Log) {
-  const said = new Set<string>()
-  return (names: string[]) => {
-    for (const name of names.filter((name) => !said.has(name))) {
-      said.add(name)
-      log.warn({ setting: name }, 'the server does not take this setting; a margin is lost')
-    }
-  }
-}
-
-function serve(
-  config: Config,
-  log: Log,
-  { clientDb, gate, watch, wiring, identity, sweepStates }: Parts,
-) {
+function serve(config: Config, log: Log, parts: Parts) {
+  const { clientDb, doors, gate, watch, wiring, identity, sweepStates } = parts
   const cluster = new Cluster({
     db: clientDb,
+    doors,
     gate,
     watch,
     replicaId: identity.replicaId,
     name: config.name,
     heartbeatMs: config.timings.heartbeatMs,
     sweeps: () => (gate.serving ? [...sweepStates.values()] : []),
+    handOver: (term) => stepDown(parts, term),
   })
   return buildServer({
     services: { ...wiring, cluster },
     standing: () => standingOf(gate.state, watch),
+    refusal: () => watch.refusals.map(({ reason, detail }) => `${reason}: ${detail}`).join('; '),
     whereabouts: () => ({
       role: gate.state,
       term: cluster.health().term,
@@ -247,46 +185,6 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
     onEvent: (event) => {
       if (event.type === 'promoted') hints.send({ type: 'leader' })
       seams.onElection?.(event)
-    },
-  }
-}
-
-function duties(config: Config, log: Log, parts: Parts): Duties {
-  const { pools, db, doors, gate, wiring, clock, migrations, sweepStates } = parts
-  const { leaseEnds, stalls, polls, catalog, wakeNudge, waitList } = wiring
-  const { lostLeaseBudget, timings } = config
-  const phases = [
-    checkSchemaPhase(pools.leader, migrations),
-    markGonePhase(doors),
-    settleDeadlinesPhase(doors, leaseEnds, lostLeaseBudget),
-    loadMemoryPhase(db, wiring),
-  ]
-  const sweeps = [
-    expireLeases({
-      db,
-      doors,
-      leaseEnds,
-      stalls,
-      intervalMs: timings.sweepIntervalMs,
-      leaseTtlMs: timings.leaseTtlMs,
-      lostLeaseBudget,
-    }),
-    wakeDue(db, doors, polls, wakeNudge),
-    scanClaimable(db, catalog, polls),
-  ]
-  return {
-    recover: async (term, lost) => {
-      // What waits from before a second recovery waits under memory that is about to be replaced.
-      waitList.end('poll', refusal(gate))
-      await recover(term, lost, { phases, doors, clock, log })
-    },
-    sweep: async (term, lost) => {
-      log.info({ term: term.number }, 'active: the gate is open')
-      lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })
-      // Every executor gets one full TTL from the opening of the gate (invariant 7).
-      await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, timings.leaseTtlMs))
-      const onState = (state: LoopState) => sweepStates.set(state.name, state)
-      await Promise.all([stalls.run(lost), runSweeps(term, lost, { sweeps, clock, log, onState })])
     },
   }
 }

@@ -7,6 +7,7 @@ export const errorTable = {
   forbidden: { status: 403, retryable: false, level: 'info' },
   not_found: { status: 404, retryable: false, level: 'debug' },
   idempotency_mismatch: { status: 409, retryable: false, level: 'info' },
+  stale_term: { status: 409, retryable: false, level: 'info' },
   stale_epoch: { status: 409, retryable: false, level: 'info' },
   payload_too_large: { status: 413, retryable: false, level: 'info' },
   unsupported_media_type: { status: 415, retryable: false, level: 'debug' },

@@ -1,41 +1,51 @@
-import { createApp } from './app.ts'
+import { type App, createApp } from './app.ts'
 import { ConfigError, loadConfig } from './config.ts'
-import { createLog } from './log.ts'
+import { createLog, type Log } from './log.ts'
+import type { Refusal } from './sql/self-test.ts'
 
 /** Longest that a stop may take before the process ends anyway. */
 const stopMs = 10_000
 
-/** The process of one replica: config → app → listen → signals → exit code. Ends the process. */
-export async function runReplica(): Promise<never> {
+const exitCodes = { stopped: 0, failed: 1, refused: 2 } as const
+
+/** The process of one replica: config → app → listen → until `stopping` → exit code. Ends the process. */
+export async function runReplica(stopping: AbortSignal): Promise<never> {
+  const stopped = new Promise<void>((resolve) => {
+    stopping.addEventListener('abort', () => resolve(), { once: true })
+    if (stopping.aborted) resolve()
+  })
+  await stopped.then(() => setTimeout(() => process.exit(exitCodes.failed), stopMs).unref())
   const config = readConfig()
   const log = createLog(config.logLevel, { name: config.name })
   if (!config.adminToken)
     log.warn('UNDERSTUDY_ADMIN_TOKEN is not set: only tokens in the database are good')
   const app = await createApp(config, log)
-  const stopped = Promise.withResolvers<number>()
-  let signals = 0
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      signals += 1
-      if (signals > 1) process.exit(1)
-      log.info({ signal }, 'stopping')
-      setTimeout(() => process.exit(1), stopMs).unref()
-      app.stop().then(
-        () => stopped.resolve(0),
-        (error) => {
-          log.error({ err: error }, 'stopping failed')
-          stopped.resolve(1)
-        },
-      )
-    })
-  }
   try {
     await app.start()
   } catch (error) {
     log.fatal({ err: error }, 'this replica could not start')
-    process.exit(1)
+    process.exit(exitCodes.failed)
   }
-  process.exit(await stopped.promise)
+  await Promise.race([stopped, app.unfit.then(refuse)])
+  log.info({ signal: stopping.reason }, 'stopping')
+  process.exit(await stop(app, log))
+}
+
+async function stop(app: App, log: Log): Promise<number> {
+  try {
+    await app.stop()
+    return exitCodes.stopped
+  } catch (error) {
+    log.error({ err: error }, 'stopping failed')
+    return exitCodes.failed
+  }
+}
+
+/** What no wait will cure is said where a wrong configuration is said, and in the same way. */
+function refuse(refusals: Refusal[]): never {
+  const lines = refusals.map(({ reason, detail }) => `  - ${reason}: ${detail}`)
+  process.stderr.write(`database refused:\n${lines.join('\n')}\n`)
+  process.exit(exitCodes.refused)
 }
 
 function readConfig() {
@@ -44,6 +54,6 @@ function readConfig() {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     process.stderr.write(`${error.message}\n`)
-    process.exit(2)
+    process.exit(exitCodes.refused)
   }
 }

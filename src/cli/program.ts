@@ -1,9 +1,11 @@
 import { Command, CommanderError } from 'commander'
 import { version } from '../version.ts'
 import { agentCommand } from './commands/agent.ts'
+import { auditCommand } from './commands/audit.ts'
 import { demoCommand } from './commands/demo.ts'
 import { devCommand } from './commands/dev.ts'
 import { jobCommand } from './commands/job.ts'
+import { leaderCommand } from './commands/leader.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { serveCommand } from './commands/serve.ts'
 import { statusCommand } from './commands/status.ts'
@@ -27,7 +29,9 @@ export function createProgram({ isQuiet = false } = {}): Command {
     submitCommand(),
     jobCommand(),
     statusCommand(),
+    leaderCommand(),
     tokenCommand(),
+    auditCommand(),
   ]
   for (const command of commands) program.addCommand(command)
   for (const command of [program, ...commands.flatMap((each) => [each, ...each.commands])]) {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Count, Instant } from './common.ts'
+import { Count, Instant, PositiveCount, Text } from './common.ts'
 import { Executor } from './executors.ts'
 
 export const ControllerState = z
@@ -45,6 +45,21 @@ export const LeaderAnswer = z
   })
   .meta({ id: 'Leader' })
 export type LeaderAnswer = z.infer<typeof LeaderAnswer>
+
+export const StepDown = z
+  .strictObject({
+    term: PositiveCount.optional().meta({
+      description: 'Only if this is the term that leads; else 409 stale_term.',
+    }),
+    reason: Text(1_000).optional().meta({ description: 'Kept in the audit.' }),
+  })
+  .meta({ id: 'StepDown' })
+export type StepDown = z.infer<typeof StepDown>
+
+export const SteppedDown = z.object({
+  term: Count.meta({ description: 'The term that ended.' }),
+})
+export type SteppedDown = z.infer<typeof SteppedDown>
 
 export const Status = z
   .object({

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Role } from '../contract/tokens.ts'
 import { AppError } from '../errors.ts'
+import type { Actor } from '../services/audit.ts'
 import type { Principal } from '../services/tokens.ts'
 import type { Surface } from './standing.ts'
 
@@ -32,6 +33,7 @@ export const access = {
   readJobs: { surface: 'replica', roles: ['submit', 'read', 'operator', 'admin'] },
   readExecutor: { surface: 'replica', roles: ['executor', 'read', 'operator', 'admin'] },
   read: { surface: 'replica', roles: ['read', 'operator', 'admin'] },
+  lead: { surface: 'leader', roles: ['operator', 'admin'] },
   administer: { surface: 'replica', roles: ['admin'] },
 } as const satisfies Record<string, Access>
 
@@ -52,6 +54,11 @@ export function authorize({ role }: Principal, { roles }: Access): void {
   if (roles !== 'anyone' && !roles.includes(role)) {
     throw new AppError('forbidden', `role ${role} may not do this; ${roles.join(', ')} may`)
   }
+}
+
+/** Who asks, as the audit keeps it. */
+export function actorOf({ principal, id }: FastifyRequest): Actor {
+  return { tokenId: principal.tokenId, role: principal.role, requestId: id }
 }
 
 /** An executor's token acts for its own executor only, exact or by prefix. */

@@ -28,6 +28,8 @@ import { type Standing, standings } from './standing.ts'
 export interface ServerOptions {
   services: Services
   standing(): Standing
+  /** Why this replica takes no part, where it does not. */
+  refusal(): string
   whereabouts(): Whereabouts
   handlerTimeoutMs: number
   log: Log
@@ -139,13 +141,14 @@ const nobody: Principal = {
 }
 
 /** The gate first, from memory; then who asks, and whether they may. */
-function guard(app: Server, { services, standing }: ServerOptions) {
+function guard(app: Server, options: ServerOptions) {
+  const { services } = options
   app.decorateRequest('principal')
   app.addHook('onRequest', async (request) => {
     request.principal = nobody
     const { access } = request.routeOptions.config
     if (!access) return
-    checkGate(access, standing())
+    checkGate(access, options)
     if (access.roles === 'anyone') return
     const receivedAt = services.stalls.now()
     request.principal = await authenticate(request, services.tokens)
@@ -154,7 +157,12 @@ function guard(app: Server, { services, standing }: ServerOptions) {
   })
 }
 
-function checkGate({ surface }: Access, standing: Standing) {
-  const answer = standings[standing][surface]
-  if (answer !== 'served') throw new AppError(answer, `this replica is ${standing}`)
+function checkGate({ surface }: Access, { standing, refusal }: ServerOptions) {
+  const stands = standing()
+  const answer = standings[stands][surface]
+  if (answer === 'served') return
+  throw new AppError(
+    answer,
+    stands === 'database_refused' ? refusal() : `this replica is ${stands}`,
+  )
 }

@@ -1,3 +1,4 @@
+import type { AuditLog } from '../services/audit.ts'
 import type { Cluster } from '../services/cluster.ts'
 import type { ExecutorDirectory } from '../services/executor-directory.ts'
 import type { Executors } from '../services/executors.ts'
@@ -10,6 +11,7 @@ import type { Tokens } from '../services/tokens.ts'
 
 /** What the routes call: one service per noun. */
 export interface Services {
+  auditLog: AuditLog
   cluster: Cluster
   directory: ExecutorDirectory
   executors: Executors

@@ -5,10 +5,16 @@ import type { SchemaState } from '../sql/migrate.ts'
 /** What a replica answers, by how it stands: one table, tested as a table. The gate is asked before
  *  authentication and without the database. */
 
-export type Standing = ControllerState | 'database_unreachable' | 'schema_behind' | 'schema_ahead'
+export type Standing =
+  | ControllerState
+  | 'database_unreachable'
+  | 'database_refused'
+  | 'schema_behind'
+  | 'schema_ahead'
 
-/** `replica`: submit, cancel, reads. `executor`: register, poll, heartbeat, report. */
-export type Surface = 'live' | 'ready' | 'active' | 'replica' | 'executor'
+/** `replica`: submit, cancel, reads. `executor`: register, poll, heartbeat, report. `leader`: what is done to
+ *  the one that holds the lock, recovering or active. */
+export type Surface = 'live' | 'ready' | 'active' | 'replica' | 'executor' | 'leader'
 
 export const standings = {
   standby: {
@@ -17,6 +23,7 @@ export const standings = {
     active: 'controller_standby',
     replica: 'served',
     executor: 'controller_standby',
+    leader: 'controller_standby',
   },
   recovering: {
     live: 'served',
@@ -24,6 +31,7 @@ export const standings = {
     active: 'served',
     replica: 'served',
     executor: 'controller_recovering',
+    leader: 'served',
   },
   active: {
     live: 'served',
@@ -31,6 +39,7 @@ export const standings = {
     active: 'served',
     replica: 'served',
     executor: 'served',
+    leader: 'served',
   },
   draining: {
     live: 'served',
@@ -38,6 +47,7 @@ export const standings = {
     active: 'controller_draining',
     replica: 'served',
     executor: 'controller_draining',
+    leader: 'controller_draining',
   },
   database_unreachable: {
     live: 'served',
@@ -45,6 +55,15 @@ export const standings = {
     active: 'database_unavailable',
     replica: 'database_unavailable',
     executor: 'database_unavailable',
+    leader: 'database_unavailable',
+  },
+  database_refused: {
+    live: 'served',
+    ready: 'database_unavailable',
+    active: 'database_unavailable',
+    replica: 'database_unavailable',
+    executor: 'database_unavailable',
+    leader: 'database_unavailable',
   },
   schema_behind: {
     live: 'served',
@@ -52,6 +71,7 @@ export const standings = {
     active: 'schema_behind',
     replica: 'schema_behind',
     executor: 'schema_behind',
+    leader: 'schema_behind',
   },
   schema_ahead: {
     live: 'served',
@@ -59,6 +79,7 @@ export const standings = {
     active: 'schema_ahead',
     replica: 'schema_ahead',
     executor: 'schema_ahead',
+    leader: 'schema_ahead',
   },
 } as const satisfies Record<Standing, Record<Surface, 'served' | ErrorCode>>
 
@@ -66,9 +87,14 @@ export const standings = {
  *  window, whatever its watch session says; one that drains says so first. */
 export function standingOf(
   state: ControllerState,
-  watch: { isReachable: boolean; schema: SchemaState | undefined },
+  watch: {
+    isReachable: boolean
+    schema: SchemaState | undefined
+    refusals: readonly unknown[]
+  },
 ): Standing {
   if (state === 'draining') return 'draining'
+  if (watch.refusals.length > 0) return 'database_refused'
   if (watch.schema === 'behind' || watch.schema === 'ahead') return `schema_${watch.schema}`
   if (state === 'standby' && !watch.isReachable) return 'database_unreachable'
   return state

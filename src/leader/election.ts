@@ -150,11 +150,22 @@ function endTermWith(term: Term, signal: AbortSignal, reason: EndReason): () => 
   return () => signal.removeEventListener('abort', lose)
 }
 
+/** Ends of our own choosing, with a session that still answers. */
+const deliberate = new Set<EndReason>([
+  'hand_over',
+  'step_down',
+  'recovery_failed',
+  'schema_changed',
+])
+
 /** The lock goes first, so that a successor need not wait for our sweeps to end. */
 async function letGo(o: ElectionOptions, session: LockSession, term: Term) {
   const reason = term.endReason ?? 'session_ended'
-  o.log[reason === 'hand_over' ? 'info' : 'warn']({ term: term.number, reason }, 'leadership ended')
-  if (['hand_over', 'recovery_failed', 'schema_changed'].includes(reason)) await session.close()
+  o.log[reason === 'hand_over' || reason === 'step_down' ? 'info' : 'warn'](
+    { term: term.number, reason },
+    'leadership ended',
+  )
+  if (deliberate.has(reason)) await session.close()
   else session.destroy()
   try {
     await o.recordTermEnd(term, reason)

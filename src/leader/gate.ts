@@ -5,9 +5,10 @@ import type { Term } from './term.ts'
  *
  *   standby ──recovering(term)──▶ recovering ──open(term)──▶ active
  *      ▲                              │                        │
- *      └────────── close(term) ───────┴────────────────────────┘      any ──drain()──▶ draining, for good
+ *      └────────── close(term) ───────┴──────── draining ◀─────┘ handOver(term)
+ *                                                                     any ──drain()──▶ draining, for good
  *
- * Guarantees: recovering, open and close do nothing for a term that is not the gate's own, so a late
+ * Guarantees: recovering, open, handOver and close do nothing for a term that is not the gate's own, so a late
  * call of an old tenure never touches a newer one; every ask checks the trust window first.
  * Not guaranteed: that nobody else leads at this instant. The gate is a courtesy (fail fast, say where
  * to go). The guarantee is in SQL: executor writes carry `fence`, leader writes carry `term`.
@@ -17,10 +18,11 @@ export type ControllerState = 'standby' | 'recovering' | 'active' | 'draining'
 export class Gate {
   #state: ControllerState = 'standby'
   #term: Term | undefined
+  #isStopping = false
 
   get state(): ControllerState {
-    if (this.#state === 'draining' || !this.#term) return this.#state
-    return this.#term.isTrusted() ? this.#state : 'standby'
+    if (this.#isStopping) return 'draining'
+    return this.#term?.isTrusted() ? this.#state : 'standby'
   }
 
   /** The term of the replica that holds the lock, recovering or active. */
@@ -35,7 +37,8 @@ export class Gate {
   }
 
   recovering(term: Term): void {
-    if (this.#state === 'draining' || !term.isTrusted()) return
+    const isHandingOver = this.#term === term && this.#state === 'draining'
+    if (this.#isStopping || isHandingOver || !term.isTrusted()) return
     this.#term = term
     this.#state = 'recovering'
   }
@@ -49,10 +52,16 @@ export class Gate {
   close(term: Term): void {
     if (this.#term !== term) return
     this.#term = undefined
-    if (this.#state !== 'draining') this.#state = 'standby'
+    this.#state = 'standby'
   }
 
+  /** Serves nobody under this term any more, which is about to be given up. */
+  handOver(term: Term): void {
+    if (this.#term === term) this.#state = 'draining'
+  }
+
+  /** For good: this replica stops. */
   drain(): void {
-    this.#state = 'draining'
+    this.#isStopping = true
   }
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 /** Why a term ended. `vanished` is written by a successor, for a replica that said nothing. */
 export type EndReason =
   | 'hand_over'
+  | 'step_down'
   | 'session_ended'
   | 'trust_expired'
   | 'superseded'

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import pg from 'pg'
 import { fullJitter } from '../backoff.ts'
 import type { Clock } from '../clock.ts'
@@ -6,15 +7,18 @@ import { Nudge } from '../nudge.ts'
 import type { Doors } from '../sql/doors.ts'
 import { type Observation, observeLeader } from '../sql/leader.ts'
 import { checkSchema, type Migration, type SchemaState } from '../sql/migrate.ts'
-import { destroySocket } from '../sql/pool.ts'
+import { destroySocket, type Queryable } from '../sql/pool.ts'
 import { type ReplicaIdentity, registerReplica, showAlive } from '../sql/replicas.ts'
+import { type Refusal, refusals, takeName, testPath, testStanding } from '../sql/self-test.ts'
 import { applySettings, connectionOptions, type SessionSettings } from '../sql/session.ts'
 
 export const channel = 'understudy'
 
 export interface WatchOptions {
-  url: string
+  databaseUrl: string
+  leaderDatabaseUrl: string
   name: string
+  db: Queryable
   /** Known once the server listens. */
   identity(): ReplicaIdentity
   settings: SessionSettings
@@ -24,6 +28,8 @@ export interface WatchOptions {
   log: Log
   /** A hint from another replica. It may be lost, doubled or late. */
   onHint(payload: string): void
+  /** The self-test found something that no wait will cure. */
+  onUnfit(refusals: Refusal[]): void
   onRefusedSettings(names: string[]): void
   /** Hints may have been missed: every listener looks for itself. */
   onReconnect(): void
@@ -43,6 +49,7 @@ export class Watch {
   #isRegistered = false
   #schema: SchemaState | undefined
   #leader: Observation | undefined
+  #refusals: Refusal[] = []
   readonly #look = new Nudge()
 
   constructor(options: WatchOptions) {
@@ -57,6 +64,11 @@ export class Watch {
   /** Whether the row of this replica has been written; before that it cannot be promoted. */
   get isRegistered(): boolean {
     return this.#isRegistered
+  }
+
+  /** Why this replica takes no part; empty: it does, or has not been able to ask yet. */
+  get refusals(): readonly Refusal[] {
+    return this.#refusals
   }
 
   get schema(): SchemaState | undefined {
@@ -90,8 +102,9 @@ export class Watch {
   }
 
   async #watchSession(signal: AbortSignal, onGood: () => void): Promise<void> {
-    const { url, name, settings, clock, log } = this.#o
-    const client = new pg.Client(connectionOptions(url, `${name} watch`))
+    const { leaderDatabaseUrl, name, settings, clock, log } = this.#o
+    if (!this.#isRegistered && !this.#passes(await testPath(this.#o, name))) return
+    const client = new pg.Client(connectionOptions(leaderDatabaseUrl, `${name} watch`))
     const ended = new AbortController()
     client.on('error', (error) => {
       log.debug({ err: error }, 'the watch session ended')
@@ -108,7 +121,7 @@ export class Watch {
       while (!over.aborted) {
         const nudged = this.#look.arm()
         await this.#lookOnce(client)
-        if (this.#schema === 'fits' && !isListening) {
+        if (this.#schema === 'fits' && !isListening && (await this.#mayRegister(client))) {
           await this.#listen(client)
           isListening = true
           this.#o.onReconnect()
@@ -128,6 +141,26 @@ export class Watch {
     this.#schema = schema
     if (schema !== 'behind') this.#leader = await observeLeader(client)
     this.#isReachable = true
+  }
+
+  /** Once registered, only the name is taken anew, with each session. */
+  async #mayRegister(client: pg.Client): Promise<boolean> {
+    const { db, identity, name } = this.#o
+    if (!this.#isRegistered) return this.#passes(await testStanding(client, db, identity()))
+    if (!(await takeName(client, name))) throw new Error(`the name ${name} is still taken`)
+    return true
+  }
+
+  /** What the self-test finds is said when it changes; until it finds nothing, this replica takes no part. */
+  #passes(found: Refusal[]): boolean {
+    const { log, onUnfit } = this.#o
+    if (isDeepStrictEqual(found, this.#refusals)) return found.length === 0
+    this.#refusals = found
+    for (const refusal of found) log.error(refusal, 'self-test: this replica takes no part')
+    if (found.length === 0) log.info('self-test: passed')
+    const final = found.filter(({ reason }) => refusals[reason].isFinal)
+    if (final.length > 0) onUnfit(final)
+    return found.length === 0
   }
 
   async #listen(client: pg.Client): Promise<void> {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.ts'
-import type { Health, LeaderAnswer, Status } from '../contract/cluster.ts'
+import type { AuditList, AuditQuery } from '../contract/audit.ts'
+import type { Health, LeaderAnswer, Status, StepDown, SteppedDown } from '../contract/cluster.ts'
 import type { ExecutorList } from '../contract/executors.ts'
 import type {
   AttemptList,
@@ -111,6 +112,24 @@ export class Client {
 
   getLeader(): Promise<LeaderAnswer> {
     return this.#call({ path: '/v1/leader' })
+  }
+
+  /** Ends the term that leads; its replica stands again two seconds later. Give the term that you saw:
+   *  asked again, or late, it then deposes no successor. Throws ApiError stale_term. */
+  stepDown(wanted: StepDown = {}): Promise<SteppedDown> {
+    return this.#call({
+      method: 'POST',
+      path: '/v1/leader/step-down',
+      body: wanted,
+      isRepeatable: false,
+    })
+  }
+
+  /** What people did to the cluster, newest first. */
+  listAudit({ cursor, limit = 50 }: Partial<AuditQuery> = {}): Promise<AuditList> {
+    const query = new URLSearchParams({ limit: String(limit) })
+    if (cursor !== undefined) query.set('cursor', String(cursor))
+    return this.#call({ path: `/v1/audit?${query}` })
   }
 
   /** How the replica that answers stands; needs no token. */

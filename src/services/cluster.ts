@@ -1,21 +1,28 @@
-import type { Health, LeaderAnswer, Status } from '../contract/cluster.ts'
+import type { Health, LeaderAnswer, Status, StepDown, SteppedDown } from '../contract/cluster.ts'
+import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
+import type { Term } from '../leader/term.ts'
 import type { Watch } from '../leader/watch.ts'
 import type { LoopState } from '../loop.ts'
+import type { Doors } from '../sql/doors.ts'
 import { listExecutors } from '../sql/executors.ts'
 import { listTerms, observeLeader } from '../sql/leader.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { listLiveReplicas } from '../sql/replicas.ts'
 import { countQueues, listLeases } from '../sql/status.ts'
+import { type Actor, audit } from './audit.ts'
 
 export interface ClusterOptions {
   db: Queryable
+  doors: Doors
   gate: Gate
   watch: Watch
   replicaId: string
   name: string
   heartbeatMs: number
   sweeps(): LoopState[]
+  /** Gives the term up, and resolves when it is over. */
+  handOver(term: Term): Promise<void>
 }
 
 /** What operators ask of the cluster as a whole. */
@@ -24,6 +31,20 @@ export class Cluster {
 
   constructor(options: ClusterOptions) {
     this.#o = options
+  }
+
+  /** Ends the term that leads. The audit comes first: what cannot be told is not done. */
+  async stepDown(actor: Actor, { term: expected, reason }: StepDown): Promise<SteppedDown> {
+    const { gate, doors, handOver } = this.#o
+    const term = gate.leading
+    if (!term) throw new AppError('controller_standby', 'this replica does not lead')
+    if (expected !== undefined && expected !== term.number) {
+      throw new AppError('stale_term', `term ${term.number} leads, not ${expected}`)
+    }
+    const subject = String(term.number)
+    await doors.asClient((tx) => audit(tx, actor, { action: 'leader.step_down', subject, reason }))
+    await handOver(term)
+    return { term: term.number }
   }
 
   /** From memory alone. */
@@ -73,7 +94,7 @@ export class Cluster {
       listLeases(db, 100),
     ])
     return {
-      replicas: replicas.map((replica) => ({
+      replicas: replicas.map(({ active_lock_id: _lockId, ...replica }) => ({
         ...replica,
         is_leader: observed.is_led && replica.replica_id === observed.replica_id,
       })),

@@ -4,6 +4,7 @@ import { AppError, invalid } from '../errors.ts'
 import type { Doors } from '../sql/doors.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { insertToken, listTokens, revokeToken, type TokenRow } from '../sql/tokens.ts'
+import { type Actor, audit } from './audit.ts'
 import type { TokenCache } from './token-cache.ts'
 
 /** Who makes a request, and what it is bound to. */
@@ -79,7 +80,7 @@ export class Tokens {
     throw new AppError('unauthenticated', 'the token has expired, or was revoked, meanwhile')
   }
 
-  async create(wanted: TokenCreate): Promise<TokenCreated> {
+  async create(actor: Actor, wanted: TokenCreate): Promise<TokenCreated> {
     if (wanted.executor_id !== undefined && wanted.role !== 'executor') {
       throw invalid('executor_id', 'is only for role executor')
     }
@@ -88,8 +89,8 @@ export class Tokens {
     }
     const id = randomBytes(8).toString('hex')
     const secret = randomBytes(32).toString('base64url')
-    await this.#o.doors.asClient((tx) =>
-      insertToken(tx, {
+    await this.#o.doors.asClient(async (tx) => {
+      await insertToken(tx, {
         id,
         name: wanted.name,
         role: wanted.role,
@@ -97,8 +98,9 @@ export class Tokens {
         executor_id: wanted.executor_id ?? null,
         queues: wanted.queues ?? null,
         expires_at: wanted.expires_at ?? null,
-      }),
-    )
+      })
+      await audit(tx, actor, { action: 'token.create', subject: id, facts: { ...wanted } })
+    })
     return { id, token: `ust_${id}_${secret}` }
   }
 
@@ -106,8 +108,12 @@ export class Tokens {
     return (await listTokens(this.#o.db)).map(toToken)
   }
 
-  async revoke(id: string): Promise<Token> {
-    const row = await this.#o.doors.asClient((tx) => revokeToken(tx, id))
+  async revoke(actor: Actor, id: string): Promise<Token> {
+    const row = await this.#o.doors.asClient(async (tx) => {
+      const revoked = await revokeToken(tx, id)
+      if (revoked) await audit(tx, actor, { action: 'token.revoke', subject: id })
+      return revoked
+    })
     if (!row) throw new AppError('not_found', `there is no token ${id}`)
     this.#o.cache.forget(id)
     this.#o.onChange()

@@ -8,6 +8,7 @@ import { Nudge } from '../nudge.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findRegistered } from '../sql/executors.ts'
 import type { Queryable } from '../sql/pool.ts'
+import { AuditLog } from './audit.ts'
 import { ClassCatalog } from './class-catalog.ts'
 import { ExecutorDirectory } from './executor-directory.ts'
 import { Executors } from './executors.ts'
@@ -78,7 +79,7 @@ export function wireServices(o: WiringOptions) {
     if (ends.some(isDelayed)) wakeNudge.nudge()
     work.polls.markReady(ends.filter(isClaimable).map(({ job }) => job.class_id))
   })
-  return { ...shared, ...work, jobs, tokens }
+  return { ...shared, ...work, jobs, tokens, auditLog: new AuditLog(clientDb) }
 }
 
 function isDelayed({ to, delayMs }: LeaseEnd): boolean {

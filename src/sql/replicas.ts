@@ -55,6 +55,8 @@ export interface ReplicaRow {
   advertised_url: string
   role: 'all' | 'api'
   version: string
+  /** Text: it may be any bigint. */
+  active_lock_id: string
   started_at: string
 }
 
@@ -62,7 +64,8 @@ export interface ReplicaRow {
  *  each is probed: its lock, free, says that it is gone. */
 export async function listLiveReplicas(db: Queryable): Promise<ReplicaRow[]> {
   const { rows } = await db.query<ReplicaRow>({
-    text: `SELECT replica_id, name, advertised_url, role, version, started_at FROM replicas r
+    text: `SELECT replica_id, name, advertised_url, role, version, active_lock_id::text, started_at
+      FROM replicas r
       WHERE gone_at IS NULL AND EXISTS (
         SELECT FROM pg_locks l
         WHERE l.locktype = 'advisory' AND l.classid = 1970168948 AND l.objid = r.number::bigint

@@ -19,6 +19,18 @@ export interface Attempts {
   started_at: string
 }
 
+export interface Audit {
+  action: string
+  at: Generated<string>
+  facts: Generated<ColumnType<unknown, string, string>>
+  id: Generated<number>
+  reason: string | null
+  request_id: string
+  role: string
+  subject: string
+  token_id: string
+}
+
 export interface Classes {
   class_id: Generated<number>
   kind: string
@@ -148,6 +160,7 @@ export interface Tokens {
 
 export interface Database {
   attempts: Attempts
+  audit: Audit
   classes: Classes
   executors: Executors
   jobs: Jobs

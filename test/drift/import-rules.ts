@@ -24,10 +24,15 @@ export const rules: Record<string, Rule> = {
   sdk: { uses: ['contract', 'backoff', 'clock', 'nudge'], packages: ['node:', 'undici', 'uuid'] },
   contract: { uses: [], packages: ['zod'] },
 
-  main: { uses: ['app', 'config', 'log'] },
+  main: { uses: ['app', 'config', 'log'], types: ['sql/self-test'] },
   app: {
-    uses: ['http', 'ui', 'leader', 'recovery', 'sweep', 'services', 'sql', 'config', ...root],
+    uses: ['parts', 'duties', 'http', 'ui', 'leader', 'services', 'sql', 'config', ...root],
     types: ['log'],
+  },
+  parts: { uses: ['leader', 'services', 'sql', ...root], types: ['config', 'log'] },
+  duties: {
+    uses: ['recovery', 'sweep', 'services', 'sql'],
+    types: ['parts', 'leader', 'config', 'log', 'loop'],
   },
   'http/routes': { uses: ['http', 'contract', 'errors'], types: ['services'] },
   http: {

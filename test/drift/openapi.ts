@@ -20,6 +20,7 @@ async function describeApi() {
   const server = await buildServer({
     services: {} as Services,
     standing: () => 'standby',
+    refusal: () => '',
     whereabouts: () => ({ role: 'standby', term: 0, active_url: undefined }),
     handlerTimeoutMs,
     log: createLog('silent'),

@@ -1,10 +1,35 @@
-import { LeaderAnswer, Status } from '../../contract/cluster.ts'
-import { access } from '../auth.ts'
+import { AuditList, AuditQuery } from '../../contract/audit.ts'
+import { LeaderAnswer, Status, StepDown, SteppedDown } from '../../contract/cluster.ts'
+import { access, actorOf } from '../auth.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
 
-export function clusterRoutes(app: Scope, { cluster }: Services): void {
+export function clusterRoutes(app: Scope, services: Services): void {
+  readRoutes(app, services)
+  stepDownRoute(app, services)
+}
+
+function stepDownRoute(app: Scope, { cluster }: Services): void {
+  app.post(
+    '/v1/leader/step-down',
+    {
+      config: { access: access.lead },
+      schema: {
+        tags: ['cluster'],
+        operationId: 'stepDown',
+        summary: 'Hand over now; audited',
+        description:
+          'The leader ends its term as on SIGTERM, and stands again two seconds later: without another replica it leads the next term, too.',
+        body: StepDown.nullish(),
+        response: { 200: answer('The term has ended.', SteppedDown), ...problems(409, 413, 415) },
+      },
+    },
+    (request) => cluster.stepDown(actorOf(request), request.body ?? {}),
+  )
+}
+
+function readRoutes(app: Scope, { cluster, auditLog }: Services): void {
   app.get(
     '/v1/leader',
     {
@@ -30,5 +55,19 @@ export function clusterRoutes(app: Scope, { cluster }: Services): void {
       },
     },
     () => cluster.status(),
+  )
+  app.get(
+    '/v1/audit',
+    {
+      config: { access: access.read },
+      schema: {
+        tags: ['cluster'],
+        operationId: 'listAudit',
+        summary: 'What people did to the cluster, newest first',
+        querystring: AuditQuery,
+        response: { 200: answer('A page of the audit.', AuditList), ...problems() },
+      },
+    },
+    (request) => auditLog.list(request.query),
   )
 }

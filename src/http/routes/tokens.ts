@@ -5,7 +5,7 @@ import {
   TokenList,
   TokenParams,
 } from '../../contract/tokens.ts'
-import { access } from '../auth.ts'
+import { access, actorOf } from '../auth.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
@@ -26,7 +26,8 @@ export function tokenRoutes(app: Scope, { tokens }: Services): void {
         response: { 201: answer('The token; keep it.', TokenCreated), ...problems(413, 415) },
       },
     },
-    async (request, reply) => reply.code(201).send(await tokens.create(request.body)),
+    async (request, reply) =>
+      reply.code(201).send(await tokens.create(actorOf(request), request.body)),
   )
   app.get(
     '/v1/tokens',
@@ -53,6 +54,6 @@ export function tokenRoutes(app: Scope, { tokens }: Services): void {
         response: { 200: answer('The revoked token.', TokenAnswer), ...problems(404) },
       },
     },
-    async (request) => ({ token: await tokens.revoke(request.params.id) }),
+    async (request) => ({ token: await tokens.revoke(actorOf(request), request.params.id) }),
   )
 }

@@ -1,0 +1,57 @@
+import type { Config } from './config.ts'
+import type { Duties } from './leader/tenure.ts'
+import type { Log } from './log.ts'
+import type { LoopState } from './loop.ts'
+import type { Parts } from './parts.ts'
+import { checkSchemaPhase } from './recovery/check-schema.ts'
+import { loadMemoryPhase } from './recovery/load-memory.ts'
+import { markGonePhase } from './recovery/mark-gone.ts'
+import { recover } from './recovery/recover.ts'
+import { settleDeadlinesPhase } from './recovery/settle-deadlines.ts'
+import { refusal } from './services/serving.ts'
+import { raiseDeadlineFloor } from './sql/leader.ts'
+import { expireLeases } from './sweep/expire-leases.ts'
+import { scanClaimable } from './sweep/scan-claimable.ts'
+import { runSweeps } from './sweep/scheduler.ts'
+import { wakeDue } from './sweep/wake-due-jobs.ts'
+
+/** What a leader of this build does: the phases of its recovery, in order, and its sweeps. */
+export function duties(config: Config, log: Log, parts: Parts): Duties {
+  const { pools, db, doors, gate, wiring, clock, migrations, sweepStates } = parts
+  const { leaseEnds, stalls, polls, catalog, wakeNudge, waitList } = wiring
+  const { lostLeaseBudget, timings } = config
+  const phases = [
+    checkSchemaPhase(pools.leader, migrations),
+    markGonePhase(doors),
+    settleDeadlinesPhase(doors, leaseEnds, lostLeaseBudget),
+    loadMemoryPhase(db, wiring),
+  ]
+  const sweeps = [
+    expireLeases({
+      db,
+      doors,
+      leaseEnds,
+      stalls,
+      intervalMs: timings.sweepIntervalMs,
+      leaseTtlMs: timings.leaseTtlMs,
+      lostLeaseBudget,
+    }),
+    wakeDue(db, doors, polls, wakeNudge),
+    scanClaimable(db, catalog, polls),
+  ]
+  return {
+    recover: async (term, lost) => {
+      // What waits from before a second recovery waits under memory that is about to be replaced.
+      waitList.end('poll', refusal(gate))
+      await recover(term, lost, { phases, doors, clock, log })
+    },
+    sweep: async (term, lost) => {
+      log.info({ term: term.number }, 'active: the gate is open')
+      lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })
+      // Every executor gets one full TTL from the opening of the gate (invariant 7).
+      await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, timings.leaseTtlMs))
+      const onState = (state: LoopState) => sweepStates.set(state.name, state)
+      await Promise.all([stalls.run(lost), runSweeps(term, lost, { sweeps, clock, log, onState })])
+    },
+  }
+}

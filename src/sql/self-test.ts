@@ -1,0 +1,207 @@
+import pg from 'pg'
+import type { Queryable } from './pool.ts'
+import { listLiveReplicas } from './replicas.ts'
+import { connectionOptions } from './session.ts'
+
+/**
+ * The path to the database, tried before a replica takes any part: what is wrong with it is refused by name,
+ * since everything that leadership rests on is a property of real sessions on one primary.
+ */
+export const refusals = {
+  // The process ends: nothing but another configuration, another server or a grant cures these.
+  transaction_pooler: { isFinal: true },
+  different_databases: { isFinal: true },
+  postgres_too_old: { isFinal: true },
+  missing_rights: { isFinal: true },
+  // These may pass: Postgres is failing over, or an older process is on its way out.
+  in_recovery: { isFinal: false },
+  read_only: { isFinal: false },
+  name_taken: { isFinal: false },
+  other_lock_id: { isFinal: false },
+} as const
+
+export interface Refusal {
+  reason: keyof typeof refusals
+  detail: string
+}
+
+export interface PathUrls {
+  databaseUrl: string
+  leaderDatabaseUrl: string
+}
+
+/** 15: what is older is not tested, and lacks what our sessions are held together with. */
+const oldest = 15
+
+interface Face {
+  version: number
+  database: string
+  role: string
+  /** Whether it may end sessions of the role of DATABASE_URL, as a promotion must. */
+  may_end: boolean
+  in_recovery: boolean
+  read_only: boolean
+}
+
+/** Refusals of the path itself, whatever the schema. Throws if the database cannot be reached. */
+export async function testPath({ databaseUrl, leaderDatabaseUrl }: PathUrls, name: string) {
+  const urls = { DATABASE_URL: databaseUrl, UNDERSTUDY_LEADER_DATABASE_URL: leaderDatabaseUrl }
+  const found: Refusal[] = []
+  const faces: Face[] = []
+  for (const [variable, url] of Object.entries(urls)) {
+    if (faces.length > 0 && url === databaseUrl) continue
+    const { face, isPooled } = await lookThrough(url, name, faces[0]?.role)
+    faces.push(face)
+    found.push(...judge(variable, face, isPooled))
+  }
+  const [database, leader] = faces
+  if (database && leader) found.push(...compare(database, leader))
+  return found
+}
+
+function judge(variable: string, face: Face, isPooled: boolean): Refusal[] {
+  const major = Math.floor(face.version / 10_000)
+  const found: [boolean, Refusal['reason'], string][] = [
+    [isPooled, 'transaction_pooler', 'leads through a transaction pooler; go straight to Postgres'],
+    [
+      major < oldest,
+      'postgres_too_old',
+      `leads to Postgres ${major}; ${oldest} or newer is needed`,
+    ],
+    [face.in_recovery, 'in_recovery', 'leads to a Postgres in recovery, not to the primary'],
+    [
+      face.read_only && !face.in_recovery,
+      'read_only',
+      'leads to a database that takes no writes (default_transaction_read_only)',
+    ],
+  ]
+  return found
+    .filter(([isSo]) => isSo)
+    .map(([, reason, detail]) => ({ reason, detail: `${variable} ${detail}` }))
+}
+
+function compare(database: Face, leader: Face): Refusal[] {
+  if (database.database !== leader.database) {
+    const detail = 'DATABASE_URL and UNDERSTUDY_LEADER_DATABASE_URL lead to different databases'
+    return [{ reason: 'different_databases', detail }]
+  }
+  if (leader.may_end) return []
+  const detail = `role ${leader.role} may not end sessions of ${database.role}: GRANT ${database.role} TO ${leader.role}`
+  return [{ reason: 'missing_rights', detail }]
+}
+
+/** What a replica does with each relation. Whoever migrates owns them; a replica needs no more than this. */
+const rights = {
+  migrations: ['SELECT'],
+  leader: ['SELECT', 'UPDATE'],
+  replicas: ['SELECT', 'INSERT', 'UPDATE'],
+  terms: ['SELECT', 'INSERT', 'UPDATE'],
+  tokens: ['SELECT', 'INSERT', 'UPDATE'],
+  audit: ['SELECT', 'INSERT'],
+  executors: ['SELECT', 'INSERT', 'UPDATE'],
+  classes: ['SELECT', 'INSERT'],
+  jobs: ['SELECT', 'INSERT', 'UPDATE'],
+  attempts: ['SELECT', 'INSERT'],
+  progress: ['SELECT', 'INSERT', 'UPDATE'],
+  late_reports: ['SELECT', 'INSERT'],
+}
+
+const wanted = Object.entries(rights).flatMap(([relation, each]) =>
+  each.map((right) => ({ relation, right })),
+)
+
+/** Refusals of a schema that fits: rights that the role of this session lacks, and replicas that this one
+ *  cannot stand beside. Takes the name for as long as the session lives, so that of two replicas that start
+ *  with one name at the same moment, one gets it. */
+export async function testStanding(
+  client: pg.ClientBase,
+  db: Queryable,
+  replica: { name: string; activeLockId: string },
+): Promise<Refusal[]> {
+  for (const path of [client, db]) {
+    const lacking = await listLackingRights(path)
+    if (lacking.length > 0) {
+      return [{ reason: 'missing_rights', detail: `the role lacks ${lacking.join(', ')}` }]
+    }
+  }
+  const found: Refusal[] = []
+  if (!(await takeName(client, replica.name))) {
+    found.push({ reason: 'name_taken', detail: `another replica named ${replica.name} is alive` })
+  }
+  const others = (await listLiveReplicas(client)).filter(
+    ({ active_lock_id }) => active_lock_id !== replica.activeLockId,
+  )
+  const [other] = others
+  if (other) {
+    const { name, active_lock_id } = other
+    const detail = `${name} is alive with active_lock_id ${active_lock_id}; this one has ${replica.activeLockId}`
+    found.push({ reason: 'other_lock_id', detail })
+  }
+  return found
+}
+
+async function listLackingRights(db: Queryable): Promise<string[]> {
+  const { rows } = await db.query<{ lacking: string }>({
+    text: `SELECT x.right || ' on ' || x.relation AS lacking
+      FROM unnest($1::text[], $2::text[]) AS x(relation, "right")
+      WHERE NOT has_table_privilege(x.relation, x.right)`,
+    values: [wanted.map(({ relation }) => relation), wanted.map(({ right }) => right)],
+  })
+  return rows.map((row) => row.lacking)
+}
+
+/** False: another session, of this or another replica, has it. */
+export async function takeName(client: pg.ClientBase, name: string): Promise<boolean> {
+  const { rows } = await client.query<{ taken: boolean }>(
+    'SELECT pg_try_advisory_lock(1970168949, hashtext($1)) AS taken',
+    [name],
+  )
+  return rows[0]?.taken === true
+}
+
+/** Two sessions, open at once. Asked in this order, a pooler that lends its sessions by the transaction
+ *  either lends one session to both, or two to the first, however it chooses. */
+async function lookThrough(url: string, name: string, poolRole: string | undefined) {
+  const one = await open(url, name)
+  try {
+    const other = await open(url, name)
+    try {
+      const pids = [await pidOf(one), await pidOf(one), await pidOf(other)]
+      return {
+        face: await faceOf(one, poolRole),
+        isPooled: pids[0] !== pids[1] || pids[1] === pids[2],
+      }
+    } finally {
+      await other.end()
+    }
+  } finally {
+    await one.end()
+  }
+}
+
+async function open(url: string, name: string): Promise<pg.Client> {
+  const client = new pg.Client(connectionOptions(url, `${name} self-test`))
+  // What ends the session fails the statement under way; without a listener it ends the process.
+  client.on('error', () => undefined)
+  await client.connect()
+  return client
+}
+
+async function pidOf(client: pg.Client): Promise<number | undefined> {
+  const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+  return rows[0]?.pid
+}
+
+async function faceOf(client: pg.Client, poolRole: string | undefined): Promise<Face> {
+  const { rows } = await client.query<Face>(
+    `SELECT current_setting('server_version_num')::integer AS version, current_user::text AS role,
+        pg_has_role(coalesce($1, current_user::text), 'USAGE') AS may_end,
+        pg_is_in_recovery() AS in_recovery,
+        current_setting('default_transaction_read_only')::boolean AS read_only,
+        (SELECT system_identifier FROM pg_control_system())::text || '/' || oid AS database
+      FROM pg_database WHERE datname = current_database()`,
+    [poolRole],
+  )
+  if (!rows[0]) throw new Error('the database does not know itself')
+  return rows[0]
+}
