@@ -3,18 +3,10 @@ import { ConfigError, loadConfig } from './config.ts'
 import { createLog, type Log } from './log.ts'
 import type { Refusal } from './sql/self-test.ts'
 
-/** Longest that a stop may take before the process ends anyway. */
-const stopMs = 10_000
-
 const exitCodes = { stopped: 0, failed: 1, refused: 2 } as const
 
 /** The process of one replica: config → app → listen → until `stopping` → exit code. Ends the process. */
 export async function runReplica(stopping: AbortSignal): Promise<never> {
-  const stopped = new Promise<void>((resolve) => {
-    stopping.addEventListener('abort', () => resolve(), { once: true })
-    if (stopping.aborted) resolve()
-  })
-  await stopped.then(() => setTimeout(() => process.exit(exitCodes.failed), stopMs).unref())
   const config = readConfig()
   const log = createLog(config.logLevel, { name: config.name })
   if (!config.adminToken)
@@ -26,9 +18,16 @@ export async function runReplica(stopping: AbortSignal): Promise<never> {
     log.fatal({ err: error }, 'this replica could not start')
     process.exit(exitCodes.failed)
   }
-  await Promise.race([stopped, app.unfit.then(refuse)])
+  await Promise.race([aborted(stopping), app.unfit.then(refuse)])
   log.info({ signal: stopping.reason }, 'stopping')
   process.exit(await stop(app, log))
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    if (signal.aborted) resolve()
+  })
 }
 
 async function stop(app: App, log: Log): Promise<number> {

@@ -120,12 +120,14 @@ export class Watch {
       const over = AbortSignal.any([signal, ended.signal])
       while (!over.aborted) {
         const nudged = this.#look.arm()
-        await this.#lookOnce(client)
+        await this.#lookAtSchema(client)
         if (this.#schema === 'fits' && !isListening && (await this.#mayRegister(client))) {
           await this.#listen(client)
           isListening = true
           this.#o.onReconnect()
         }
+        if (isListening || this.#schema === 'ahead') this.#leader = await observeLeader(client)
+        this.#isReachable = true
         onGood()
         await clock.sleep(lookMs, over, nudged)
       }
@@ -135,12 +137,10 @@ export class Watch {
     }
   }
 
-  async #lookOnce(client: pg.Client): Promise<void> {
+  async #lookAtSchema(client: pg.Client): Promise<void> {
     const schema = await checkSchema(client, this.#o.migrations)
     if (schema !== this.#schema) this.#o.log.info({ schema }, 'schema checked')
     this.#schema = schema
-    if (schema !== 'behind') this.#leader = await observeLeader(client)
-    this.#isReachable = true
   }
 
   /** Once registered, only the name is taken anew, with each session. */

@@ -39,6 +39,7 @@ interface Face {
   role: string
   /** Whether it may end sessions of the role of DATABASE_URL, as a promotion must. */
   may_end: boolean
+  may_see_schema: boolean
   in_recovery: boolean
   read_only: boolean
 }
@@ -68,6 +69,7 @@ function judge(variable: string, face: Face, isPooled: boolean): Refusal[] {
       'postgres_too_old',
       `leads to Postgres ${major}; ${oldest} or newer is needed`,
     ],
+    [!face.may_see_schema, 'missing_rights', 'leads to a role that lacks SELECT on migrations'],
     [face.in_recovery, 'in_recovery', 'leads to a Postgres in recovery, not to the primary'],
     [
       face.read_only && !face.in_recovery,
@@ -196,6 +198,7 @@ async function faceOf(client: pg.Client, poolRole: string | undefined): Promise<
   const { rows } = await client.query<Face>(
     `SELECT current_setting('server_version_num')::integer AS version, current_user::text AS role,
         pg_has_role(coalesce($1, current_user::text), 'USAGE') AS may_end,
+        coalesce(has_table_privilege(to_regclass('migrations'), 'SELECT'), true) AS may_see_schema,
         pg_is_in_recovery() AS in_recovery,
         current_setting('default_transaction_read_only')::boolean AS read_only,
         (SELECT system_identifier FROM pg_control_system())::text || '/' || oid AS database

@@ -1,5 +1,5 @@
 import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 import { onTestFinished } from 'vitest'
 
 /** The far side, as a replica, a balancer or a broken box would answer it: a real socket. */
@@ -10,5 +10,10 @@ export async function listen(handler: RequestListener): Promise<string> {
     server.closeAllConnections()
     server.close()
   })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return `http://127.0.0.1:${portOf(server)}`
+}
+
+/** The port that a listening server was given. */
+export function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port
 }

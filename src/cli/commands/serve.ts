@@ -12,12 +12,16 @@ export function serveCommand(): Command {
     })
 }
 
+/** Longest that a stop may take before the process ends anyway. */
+const stopMs = 10_000
+
 /** Aborts at the first SIGTERM or SIGINT; the second ends the process at once. */
 function listenForStop(): AbortSignal {
   const stopping = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       if (stopping.signal.aborted) process.exit(1)
+      setTimeout(() => process.exit(1), stopMs).unref()
       stopping.abort(signal)
     })
   }

@@ -1,0 +1,201 @@
+import { randomBytes } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
+import { migrate } from '../../src/sql/migrate.ts'
+import { testPath } from '../../src/sql/self-test.ts'
+import { useDatabase } from '../support/database.ts'
+import { portOf } from '../support/listen.ts'
+import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
+import { openSession } from '../support/sessions.ts'
+import { tempFolder } from '../support/temp.ts'
+
+const db = useDatabase()
+
+/** What the self-test of a replica on these URLs finds, by the names of its reasons. */
+async function reasonsOf(databaseUrl: string, leaderDatabaseUrl = databaseUrl) {
+  const found = await testPath({ databaseUrl, leaderDatabaseUrl }, 'self-test')
+  return found.map(({ reason }) => reason)
+}
+
+/** Waits until the replica refuses its database for this reason, and nothing is served by it. */
+async function expectRefused({ api, app, events }: TestReplica, reason: string, detail: string) {
+  while (app.watch.refusals.length === 0) await api.get('/health/live')
+  expect(app.watch.refusals).toMatchObject([{ reason }])
+  for (const path of ['/health/ready', '/health/active', '/v1/jobs']) {
+    const answer = await api.get(path)
+    expect(answer).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
+    expect(answer.body.detail).toContain(`${reason}: ${detail}`)
+  }
+  expect((await api.get('/health/live')).status).toBe(200)
+  expect(events.fired).toEqual([])
+}
+
+async function createRole(): Promise<{ role: string; url: string }> {
+  const role = `replica_${randomBytes(4).toString('hex')}`
+  await db.sql(`CREATE ROLE ${role} LOGIN PASSWORD 'secret'`)
+  onTestFinished(async () => {
+    await db.sql(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+  return { role, url: Object.assign(new URL(db.url), { username: role, password: 'secret' }).href }
+}
+
+/** The grants that the documentation tells an operator to make. */
+async function documentedGrants(role: string): Promise<string> {
+  const text = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
+  const grants = /```sql\n(GRANT [^`]*)```/.exec(text)?.[1] ?? ''
+  return grants.replaceAll('TO replica;', `TO ${role};`)
+}
+
+test('a straight path to one database is not refused, over one URL or two', async () => {
+  expect(await reasonsOf(db.url)).toEqual([])
+  const other = new URL(db.url)
+  other.searchParams.set('application_name', 'other')
+  expect(await reasonsOf(db.url, other.href)).toEqual([])
+})
+
+test('two URLs that lead to different databases are refused', async () => {
+  const other = Object.assign(new URL(db.url), { pathname: '/template1' }).href
+  expect(await reasonsOf(db.url, other)).toEqual(['different_databases'])
+  const replica = await startReplica(db, { UNDERSTUDY_LEADER_DATABASE_URL: other })
+  await expectRefused(replica, 'different_databases', 'DATABASE_URL and UNDERSTUDY_LEADER')
+  expect(await replica.app.unfit).toMatchObject([{ reason: 'different_databases' }])
+})
+
+/** A way to Postgres on which its answers say `lie` where they said `truth`; both are of one length. */
+async function startLiar(truth: string, lie: string): Promise<string> {
+  const target = new URL(db.url)
+  const server = createServer((client) => {
+    const upstream = connect(Number(target.port), target.hostname)
+    for (const socket of [client, upstream]) socket.on('error', () => socket.destroy())
+    client.pipe(upstream)
+    upstream.on('data', (chunk: Buffer) => {
+      const told = chunk.toString('latin1').replaceAll(truth, lie)
+      client.write(Buffer.from(told, 'latin1'))
+    })
+    upstream.on('close', () => client.destroy())
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  const url = { hostname: '127.0.0.1', port: String(portOf(server)) }
+  return Object.assign(new URL(db.url), url).href
+}
+
+test('a Postgres older than 15 is refused', async () => {
+  const [row] = await db.sql<{ version: string }>(
+    "SELECT current_setting('server_version_num') AS version",
+  )
+  expect(await reasonsOf(await startLiar(row?.version ?? '', '140023'))).toEqual([
+    'postgres_too_old',
+  ])
+  expect(await reasonsOf(await startLiar(row?.version ?? '', '150000'))).toEqual([])
+})
+
+test('a server in recovery is refused, and waited for: once it is promoted, the replica leads', async () => {
+  const folder = tempFolder('recovery')
+  const primary = await startEmbeddedPostgres({ folder })
+  await migrate({ url: primary.url })
+  await primary.stop()
+  await writeFile(join(primary.folder, 'data', 'standby.signal'), '')
+  const standby = await startEmbeddedPostgres({ folder })
+  onTestFinished(standby.stop)
+  const replica = await startReplica(standby)
+  await expectRefused(replica, 'in_recovery', 'DATABASE_URL leads to a Postgres in recovery')
+  await promoteServer(standby.adminUrl)
+  await replica.api.untilActive()
+  expect(replica.app.watch.refusals).toEqual([])
+})
+
+async function promoteServer(adminUrl: string) {
+  const admin = await openSession(adminUrl)
+  await admin.query('SELECT pg_promote()')
+}
+
+test('a read-only database is refused, and waited for', async () => {
+  const name = new URL(db.url).pathname.slice(1)
+  await db.sql(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
+  const replica = await startReplica(db)
+  await expectRefused(replica, 'read_only', 'DATABASE_URL leads to a database that takes no writes')
+  await db.sql(`SET default_transaction_read_only = off; ALTER DATABASE ${name} RESET ALL`)
+  await replica.api.untilActive()
+})
+
+test('of two replicas with one name the second takes no part until the first is gone', async () => {
+  const named = { UNDERSTUDY_NAME: 'twin' }
+  const first = await startActive(db, named)
+  const second = await startReplica(db, named)
+  await expectRefused(second, 'name_taken', 'another replica named twin is alive')
+  expect((await first.api.get('/health/active')).status).toBe(200)
+  await first.app.stop()
+  await second.api.untilActive()
+})
+
+test('of five replicas that start at once with one name exactly one takes part', async () => {
+  const replicas = await Promise.all(
+    [1, 2, 3, 4, 5].map(() => startReplica(db, { UNDERSTUDY_NAME: 'quintuplet' })),
+  )
+  const refused = () => replicas.filter(({ app }) => app.watch.refusals.length > 0)
+  while (refused().length < 4) await replicas[0]?.api.get('/health/live')
+  await Promise.race(replicas.map(({ api }) => api.untilActive()))
+  expect(refused()).toHaveLength(4)
+})
+
+test('a replica that cannot stand beside the others for its lock id is refused', async () => {
+  await startActive(db)
+  const replica = await startReplica(db, { UNDERSTUDY_ACTIVE_LOCK_ID: '9223372036854775807' })
+  await expectRefused(replica, 'other_lock_id', 'replica-')
+})
+
+test('a role with the documented rights, and no others, does all that a replica does', async () => {
+  const { role, url } = await createRole()
+  await db.sql(await documentedGrants(role))
+  const first = await startActive({ url })
+  const second = await startReplica({ url })
+  const { api } = first
+  const epoch = await api.register('granted', { queues: ['granted'] })
+  const job = await api.submit({ queue: 'granted' })
+  const [assignment] = await api.poll('granted', epoch)
+  const held = { job_id: job.id, fence: assignment?.fence }
+  await api.heartbeat('granted', epoch, [{ ...held, progress: { at: 1 } }])
+  await api.must(201, api.post('/v1/tokens', { name: 'x', role: 'read' }))
+  await second.events.wait('standing')
+  await api.must(200, api.post('/v1/leader/step-down', {}))
+  await second.api.untilActive()
+  const failed = { ...held, outcome: 'failed', error: { code: 'x', retryable: false } }
+  expect(await second.api.report('granted', epoch, failed)).toMatchObject([{ status: 'accepted' }])
+  expect(
+    await second.api.report('granted', epoch, { ...held, outcome: 'succeeded' }),
+  ).toMatchObject([{ status: 'rejected' }])
+})
+
+test('each right that a role lacks is named, and nothing is begun without it', async () => {
+  const { role, url } = await createRole()
+  const grants = await documentedGrants(role)
+  const rights = [...grants.matchAll(/GRANT ([A-Z, ]+) ON ([a-z_, ]+) TO/g)].flatMap(
+    ([, each = '', tables = '']) =>
+      tables
+        .split(', ')
+        .flatMap((table) => each.split(', ').map((right) => `${right} on ${table}`)),
+  )
+  expect(rights.length).toBeGreaterThan(20)
+  const replica = await startReplica({ url })
+  await expectRefused(replica, 'missing_rights', 'DATABASE_URL leads to a role that lacks SELECT')
+  await db.sql(`GRANT SELECT ON migrations TO ${role}`)
+  while (replica.app.watch.refusals[0]?.detail.startsWith('DATABASE_URL'))
+    await replica.api.get('/')
+  await expectRefused(replica, 'missing_rights', 'the role lacks ')
+  const told = replica.app.watch.refusals[0]?.detail.replace('the role lacks ', '').split(', ')
+  expect(told?.sort()).toEqual(rights.filter((each) => each !== 'SELECT on migrations').sort())
+  await db.sql(grants)
+  await replica.api.untilActive()
+})
+
+test('a role of the lock session that may not end sessions of the pool is refused', async () => {
+  const [pool, leader] = [await createRole(), await createRole()]
+  for (const { role } of [pool, leader]) await db.sql(await documentedGrants(role))
+  expect(await reasonsOf(pool.url, leader.url)).toEqual(['missing_rights'])
+  await db.sql(`GRANT ${pool.role} TO ${leader.role}`)
+  expect(await reasonsOf(pool.url, leader.url)).toEqual([])
+})
