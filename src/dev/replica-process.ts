@@ -12,6 +12,8 @@ export interface ReplicaOptions {
   databaseUrl: string
   adminToken: string
   logFile: string
+  /** Further variables. */
+  env?: Record<string, string>
 }
 
 /** A line of a replica's log. */
@@ -52,6 +54,7 @@ export function startReplicaProcess(options: ReplicaOptions): ReplicaProcess {
       UNDERSTUDY_ADVERTISED_URL: '',
       UNDERSTUDY_ROLE: '',
       UNDERSTUDY_ADMIN_TOKEN: options.adminToken,
+      ...options.env,
     },
   })
   const listeners: ((line: LogLine) => void)[] = []

@@ -6,7 +6,7 @@ import {
   type ReplicaProcess,
   startReplicaProcess,
 } from '../../src/dev/replica-process.ts'
-import { Api } from './api.ts'
+import { type Answer, Api } from './api.ts'
 import type { TestDatabase } from './database.ts'
 import { adminToken } from './replica.ts'
 import { tempFolder } from './temp.ts'
@@ -15,16 +15,24 @@ export interface ServeProcess {
   process: ReplicaProcess
   api: Api
   lines: LogLine[]
+  /** Its stdout and stderr. */
+  logFile: string
 }
 
-/** `understudy serve` as a process of its own, ready, and killed when the test ends. */
-export async function startServe(db: TestDatabase, name: string): Promise<ServeProcess> {
+/** `understudy serve` as a process of its own, killed when the test ends. */
+export async function launchServe(
+  db: Pick<TestDatabase, 'url'>,
+  name: string,
+  env: Record<string, string> = {},
+): Promise<ServeProcess> {
+  const logFile = join(tempFolder('serve'), 'log')
   const replica = startReplicaProcess({
     name,
     port: await findFreePort(),
     databaseUrl: db.url,
     adminToken,
-    logFile: join(tempFolder('serve'), 'log'),
+    logFile,
+    env,
   })
   onTestFinished(async () => {
     replica.kill('SIGKILL')
@@ -32,11 +40,30 @@ export async function startServe(db: TestDatabase, name: string): Promise<ServeP
   })
   const lines: LogLine[] = []
   replica.onLog((line) => lines.push(line))
-  const api = new Api(replica.url, adminToken)
-  while ((await api.get('/health/ready').catch(() => undefined))?.status !== 200) {
-    if (replica.hasExited) throw new Error(`${name} ended: ${JSON.stringify(lines)}`)
+  return { process: replica, api: new Api(replica.url, adminToken), lines, logFile }
+}
+
+/** One that is ready. */
+export async function startServe(
+  db: Pick<TestDatabase, 'url'>,
+  name: string,
+): Promise<ServeProcess> {
+  const serve = await launchServe(db, name)
+  await untilAnswers(serve, '/health/ready', ({ status }) => status === 200)
+  return serve
+}
+
+/** Asks until the answer passes; throws if the process ends. */
+export async function untilAnswers(
+  { process, api, lines }: ServeProcess,
+  path: string,
+  passes: (answer: Answer) => boolean,
+): Promise<void> {
+  for (;;) {
+    const answer = await api.get(path).catch(() => undefined)
+    if (answer && passes(answer)) return
+    if (process.hasExited) throw new Error(`${process.name} ended: ${JSON.stringify(lines)}`)
   }
-  return { process: replica, api, lines }
 }
 
 /** Which of the two leads, by their probes. */
