@@ -2,7 +2,8 @@ import type { ErrorCode } from '../errors.ts'
 import type { ControllerState } from '../leader/gate.ts'
 import type { SchemaState } from '../sql/migrate.ts'
 
-/** What a replica answers, by how it stands: one table, tested as a table. The gate is asked before
+/** What a replica answers, by how it stands: one table, tested as a table. Only the active serves executors
+ *  (invariant 12). The gate is asked before
  *  authentication and without the database. */
 
 export type Standing =

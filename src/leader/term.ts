@@ -13,7 +13,7 @@ export type EndReason =
   | 'vanished'
 
 /**
- * One tenure of this replica as leader. Trust in it is a deadline on the local monotonic clock,
+ * One tenure of this replica as leader. Trust in it is a deadline on the local monotonic clock (invariant 8),
  * counted from when the last good ping was SENT: a slow success must not lengthen it. Losing the term
  * is an aborted signal and nothing else, and it is final.
  *

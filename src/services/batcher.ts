@@ -66,7 +66,7 @@ export class Batcher<In, Out> {
     return batch
   }
 
-  /** Never rejects: every outcome goes to the callers. */
+  /** Never rejects: every outcome goes to the callers, and none before its flush has committed (invariant 4). */
   async #flush(batch: Waiting<In, Out>[]): Promise<void> {
     try {
       const answers = await this.#options.flush(batch.map(({ item }) => item))

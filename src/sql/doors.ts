@@ -12,7 +12,7 @@ import { type Queryable, release } from './pool.ts'
  * between any two lines here. `asClient` needs no leader and is safe by row locks, compare-and-set and
  * constraints alone; it takes no lease away from anyone.
  *
- * A COMMIT without an answer is an unknown outcome. It reaches the caller as database_unavailable, and
+ * Nothing is answered as done before its COMMIT was answered (invariant 4). One without an answer is an unknown outcome. It reaches the caller as database_unavailable, and
  * is settled by idempotency (key, poll_id, fence), never by guessing.
  */
 export interface Doors {

@@ -2,9 +2,13 @@ import { afterEnd, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
 import { columns } from './columns.ts'
 import type { Queryable } from './pool.ts'
 
-/** Statements on leases: locking, renewing and ending them. Rows are locked in the order of their ids,
- *  so that no two of them wait for each other in a circle; those that skip what is locked wait for nobody,
- *  and go along the index of leases, so that their cost never follows the table. */
+/** Statements on leases. What a holder asks for counts only with its (executor, epoch, fence), in the WHERE
+ *  of the statement that writes (invariant 2), and only while the job is leased, so that what has ended is
+ *  never ended again (invariant 3). Deadlines are written and judged by the database's clock (invariant 8).
+ *
+ *  Locking, renewing and ending: rows are locked in the order of their ids, so that no two statements wait for each
+ *  other in a circle; those that skip what is locked wait for nobody, and go along the index of leases, so that
+ *  their cost never follows the table. */
 
 const lockedColumns = `j.id, j.class_id, j.state, j.fence, j.attempt, j.max_attempts, j.lost_leases,
   j.backoff_base_ms, j.backoff_factor, j.backoff_cap_ms, j.executor_id, j.epoch,

@@ -19,6 +19,7 @@ const steps: Step[] = [
   { name: 'lint', command: `biome check --formatter-enabled=false ${biome}` },
   { name: 'types', command: 'tsc' },
   { name: 'imports', command: 'node test/drift/imports.ts' },
+  { name: 'invariants', command: 'node test/drift/invariants.ts' },
   { name: 'openapi', command: 'node test/drift/openapi.ts', cure: 'npm run openapi' },
   { name: 'schema', command: 'node test/drift/schema.ts', cure: 'npm run schema' },
   { name: 'docs', command: 'node test/drift/docs.ts' },
@@ -39,7 +40,7 @@ function run({ name, command, cure }: Step): boolean {
   })
   const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1)
   const isGood = status === 0
-  say(`${isGood ? 'ok    ' : 'FAILED'}  ${name.padEnd(8)} ${seconds.padStart(5)} s`)
+  say(`${isGood ? 'ok    ' : 'FAILED'}  ${name.padEnd(10)} ${seconds.padStart(5)} s`)
   if (!isGood) say(`${stdout}${stderr}`.trimEnd())
   if (!isGood && cure) say(`cure: ${cure}`)
   return isGood

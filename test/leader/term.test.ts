@@ -14,7 +14,7 @@ function manualClock() {
   }
 }
 
-test('trust ends at its deadline, by the clock alone, and is not revived by a late answer', () => {
+test('invariant 8: trust ends at its deadline, by the clock alone, and is not revived by a late answer', () => {
   const { clock, moveTo } = manualClock()
   const term = new Term(7, 'r', clock, 2_000)
   moveTo(1_999)

@@ -94,7 +94,7 @@ test('a session terminated between two statements is answered as unavailable and
   expectAtRest()
 })
 
-test('a session terminated just before COMMIT: the caller is told 503, never success', async () => {
+test('invariant 4: a session terminated just before COMMIT: the caller is told 503, never success', async () => {
   const id = randomUUID()
   const write = doors.asClient(async (tx) => {
     await tx.query({ text: insertExecutor, values: [id] })
