@@ -30,9 +30,9 @@ const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.kind, 
   CASE WHEN j.fence > 1 THEN (SELECT progress FROM progress p WHERE p.job_id = j.id) END AS checkpoint,
   j.run_timeout_ms, j.on_silence, j.class_id, j.executor_id, j.poll_id, j.offered`
 
-/** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these classes, one
- *  per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads and checkpoints; then `is_cut` says that there is more. Each class is read from
- *  the head of its own stretch of the index. */
+/** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these
+ *  classes, one per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads and checkpoints;
+ *  then `is_cut` says that there is more. Each class is read from the head of its own stretch of the index. */
 export async function claimJobs(
   tx: Queryable,
   classIds: number[],
