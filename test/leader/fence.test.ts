@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
-import { openSession, pidOf, promoteByHand, untilWaiting } from '../support/sessions.ts'
+import { openSession, promoteByHand } from '../support/sessions.ts'
 
-/** Invariant 1: once term N+1 is committed, no write stamped with a term ≤ N commits. */
+/** fence_term() and promote() by themselves; writers that are under way are in zombies.test.ts. */
 
 const db = useDatabase()
 
@@ -37,58 +37,17 @@ test('a writer of an older term is refused with our own SQLSTATE', async () => {
   })
 })
 
-test('a term of the same number but another replica is refused: Postgres may have lost one', async () => {
-  const { term } = await twoReplicas()
-  const writer = await openSession(db.url)
-  await expect(
-    writer.query('SELECT fence_term($1, $2)', [term, randomUUID()]),
-  ).rejects.toMatchObject({ code: 'UNT01' })
-})
-
-test('a promotion waits for a fenced writer, and the writer commits before it', async () => {
-  const { a, term, depose, newLock } = await twoReplicas()
-  const writer = await openSession(db.url)
-  const observer = await openSession(db.url)
-  await writer.query('BEGIN')
-  await writer.query('SELECT fence_term($1, $2)', [term, a])
-  const newPid = await pidOf(newLock)
-  const promoted = depose()
-  await untilWaiting(observer, newPid)
-  expect((await writer.query('COMMIT')).command).toBe('COMMIT')
-  expect(await promoted).toBe(term + 1)
-})
-
-test('a writer blocked at the fence while a promotion commits is refused', async () => {
-  const { a, term, depose } = await twoReplicas()
-  const observer = await openSession(db.url)
-  const promoter = await openSession(db.url)
-  await promoter.query('BEGIN')
-  await promoter.query('SELECT pg_advisory_xact_lock(1970168947, 1)')
-  const writer = await openSession(db.url)
-  const pid = await pidOf(writer)
-  await writer.query('BEGIN')
-  const fenced = writer.query('SELECT fence_term($1, $2)', [term, a])
-  const refused = expect(fenced).rejects.toMatchObject({ code: 'UNT01' })
-  await untilWaiting(observer, pid)
-  await promoter.query('UPDATE leader SET term = term + 1, replica_id = $1', [randomUUID()])
-  await promoter.query('COMMIT')
-  await refused
-  await depose()
-})
-
-test('at REPEATABLE READ the fence refuses to judge by an old snapshot', async () => {
-  const { a, term } = await twoReplicas()
-  const writer = await openSession(db.url)
-  await writer.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
-  await expect(writer.query('SELECT fence_term($1, $2)', [term, a])).rejects.toMatchObject({
-    code: 'UNT02',
-  })
-})
-
-test('fence_term is VOLATILE: a STABLE one would look at the snapshot of its caller', async () => {
-  const [row] = await db.sql("SELECT provolatile FROM pg_proc WHERE proname = 'fence_term'")
-  expect(row).toEqual({ provolatile: 'v' })
-})
+test.for(['REPEATABLE READ', 'SERIALIZABLE'])(
+  'invariant 1: at %s the fence refuses to judge by an old snapshot',
+  async (level, { expect }) => {
+    const { a, term } = await twoReplicas()
+    const writer = await openSession(db.url)
+    await writer.query(`BEGIN ISOLATION LEVEL ${level}`)
+    await expect(writer.query('SELECT fence_term($1, $2)', [term, a])).rejects.toMatchObject({
+      code: 'UNT02',
+    })
+  },
+)
 
 test('only the session that holds the lock can be promoted', async () => {
   const { a } = await twoReplicas()

@@ -1,5 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { onTestFinished } from 'vitest'
+import { createLog } from '../../src/log.ts'
+import { createDoors } from '../../src/sql/doors.ts'
+import { openPool } from '../../src/sql/pool.ts'
 import { connectionOptions } from '../../src/sql/session.ts'
 
 /** A bare session, as a frozen replica's would be: no settings, no pool. */
@@ -41,4 +45,28 @@ export async function promoteByHand(
   await client.query('SELECT pg_advisory_lock($1::bigint)', [lockId])
   const { rows } = await client.query<{ term: number }>('SELECT promote($1) AS term', [replicaId])
   return rows[0]?.term ?? 0
+}
+
+/** A replica that leads, as its parts: the lock session, and the doors with the pool behind them. */
+export async function reign(url: string) {
+  const replicaId = randomUUID()
+  const lock = await openSession(url, 'old lock')
+  const number = await promoteByHand(lock, replicaId)
+  const lost: string[] = []
+  const pool = openPool({
+    url,
+    name: 'old leader',
+    size: 3,
+    log: createLog('silent'),
+    onRefusedSettings: () => undefined,
+  })
+  onTestFinished(() => pool.end())
+  const doors = createDoors({ leader: pool, client: pool })
+  return {
+    term: { number, replicaId, lose: (why: string) => lost.push(why) },
+    lost,
+    lock,
+    pool,
+    doors,
+  }
 }
