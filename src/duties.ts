@@ -20,23 +20,22 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
   const { pools, db, doors, gate, wiring, clock, migrations, sweepStates } = parts
   const { leaseEnds, stalls, polls, catalog, wakeNudge, waitList } = wiring
   const { lostLeaseBudget, timings } = config
+  const reclaiming = { doors, leaseEnds, log, lostLeaseBudget }
   const phases = [
     checkSchemaPhase(pools.leader, migrations),
     markGonePhase(doors),
-    settleDeadlinesPhase(doors, leaseEnds, lostLeaseBudget),
+    settleDeadlinesPhase(db, reclaiming),
     loadMemoryPhase(db, wiring),
   ]
   const sweeps = [
     expireLeases({
+      ...reclaiming,
       db,
-      doors,
-      leaseEnds,
       stalls,
       intervalMs: timings.sweepIntervalMs,
       leaseTtlMs: timings.leaseTtlMs,
-      lostLeaseBudget,
     }),
-    wakeDue(db, doors, polls, wakeNudge),
+    wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
     scanClaimable(db, catalog, polls),
   ]
   return {

@@ -1,7 +1,10 @@
-import { endByLoss } from '../domain/lease.ts'
-import type { LeaseEnds } from '../services/lease-ends.ts'
-import type { Doors } from '../sql/doors.ts'
-import { endLeasesIfFenced, lockLeasesExpiredWhileServed } from '../sql/leases.ts'
+import { type ReclaimOptions, reclaim } from '../services/reclaim.ts'
+import {
+  beforeAllLeases,
+  listLeasesExpiredWhileServed,
+  lockLeasesExpiredWhileServed,
+} from '../sql/leases.ts'
+import type { Queryable } from '../sql/pool.ts'
 import type { Phase } from './recover.ts'
 
 const batch = 500
@@ -11,29 +14,26 @@ const batch = 500
  * others get one full lease TTL from the opening of the gate: the term's deadline floor is still null,
  * which holds every deadline, and the sweeps set it as their first act (invariant 7).
  */
-export function settleDeadlinesPhase(
-  doors: Doors,
-  leaseEnds: LeaseEnds,
-  lostLeaseBudget: number,
-): Phase {
+export function settleDeadlinesPhase(db: Queryable, o: ReclaimOptions): Phase {
   return {
     name: 'settle_deadlines',
     run: async (term) => {
-      let reclaimed = 0
-      for (let found = batch; found === batch; ) {
-        const ends = await doors.asLeader(term, async (tx) => {
-          const jobs = await lockLeasesExpiredWhileServed(tx, term.number, batch)
-          const ends = jobs.map((job) =>
-            endByLoss(job, lostLeaseBudget, 'the lease had expired before the failover'),
-          )
-          if (ends.length > 0) await endLeasesIfFenced(tx, ends)
-          return ends
-        })
-        leaseEnds.announce(ends)
-        found = ends.length
-        reclaimed += found
+      const counts = { reclaimed: 0, bad_rows: 0 }
+      for (let after = beforeAllLeases, found = batch; found === batch; ) {
+        const leases = await listLeasesExpiredWhileServed(db, term.number, after, batch)
+        const done = await reclaim(
+          o,
+          term,
+          leases.map(({ id }) => id),
+          (tx, ids) => lockLeasesExpiredWhileServed(tx, term.number, ids),
+          () => 'the lease had expired before the failover',
+        )
+        counts.reclaimed += done.reclaimed
+        counts.bad_rows += done.bad_rows
+        found = leases.length
+        after = leases.at(-1) ?? after
       }
-      return { reclaimed }
+      return counts
     },
   }
 }

@@ -158,20 +158,45 @@ export async function probeDueJobs(db: Queryable): Promise<number | null> {
   return rows[0]?.next_due_ms ?? null
 }
 
-/** Lets due jobs into the claim index. Returns the class of each. */
-export async function wakeDueJobs(tx: Queryable, limit: number): Promise<number[]> {
+/** A place among the scheduled jobs, in the order of their index. */
+export interface DueKey {
+  /** As Postgres wrote it, microseconds included. */
+  due_at: string
+  id: string
+}
+
+export const beforeAllDue: DueKey = {
+  due_at: '-infinity',
+  id: '00000000-0000-0000-0000-000000000000',
+}
+
+export async function listDueJobs(db: Queryable, after: DueKey, limit: number): Promise<DueKey[]> {
+  const { rows } = await db.query<DueKey>({
+    name: 'list_due_jobs',
+    text: `SELECT run_at::text AS due_at, id FROM jobs
+      WHERE state = 'available' AND scheduled AND run_at <= statement_timestamp()
+        AND (run_at, id) > ($1::timestamptz, $2::uuid)
+      ORDER BY run_at, id LIMIT $3`,
+    values: [after.due_at, after.id, limit],
+  })
+  return rows
+}
+
+/** Lets those of these jobs that are due into the claim index. Returns the class of each. */
+export async function wakeDueJobs(tx: Queryable, ids: string[]): Promise<number[]> {
   const { rows } = await tx.query<{ class_id: number }>({
     name: 'wake_due_jobs',
     text: `
       WITH due AS MATERIALIZED (
         SELECT id FROM jobs
-        WHERE state = 'available' AND scheduled AND run_at <= statement_timestamp()
-        ORDER BY run_at, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+        WHERE id = ANY ($1::uuid[]) AND state = 'available' AND scheduled
+          AND run_at <= statement_timestamp()
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
       )
       UPDATE jobs j SET scheduled = false, claim_at = j.run_at - j.priority * interval '10 minutes'
       FROM due WHERE j.id = due.id AND j.state = 'available' AND j.scheduled
       RETURNING j.class_id`,
-    values: [limit],
+    values: [ids],
   })
   return rows.map((row) => row.class_id)
 }

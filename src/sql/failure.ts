@@ -21,6 +21,12 @@ export function isItemFault(error: unknown): boolean {
   return /^(22|23|54)/.test(sqlState(error) ?? '')
 }
 
+/** Where many rows are written at once. The doors have told apart what is about the session, the moment
+ *  or the term; and class 42 is about the statement. */
+export function mayBeOneRowsFault(error: unknown): boolean {
+  return !(error instanceof AppError) && !/^42/.test(sqlState(error) ?? '')
+}
+
 const unavailableStates = /^(08|53|57|58|25006|25P03|55P03|40)/
 
 /** A session that is lost, refused, timed out or shut down: nothing is known to be wrong with the

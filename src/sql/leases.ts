@@ -49,48 +49,81 @@ const reclaimable = `j.state = 'leased' AND (
     OR EXISTS (
       SELECT FROM executors x WHERE x.executor_id = j.executor_id AND x.epoch > j.epoch))`
 
-export async function hasReclaimableLeases(db: Queryable, term: number): Promise<boolean> {
-  const { rows } = await db.query<{ found: boolean }>({
-    name: 'has_reclaimable_leases',
-    text: `SELECT EXISTS (SELECT FROM jobs j WHERE ${reclaimable}) AS found`,
-    values: [term],
+/** A place among the leases, in the order of their index. */
+export interface LeaseKey {
+  executor_id: string
+  id: string
+}
+
+export const beforeAllLeases: LeaseKey = {
+  executor_id: '',
+  id: '00000000-0000-0000-0000-000000000000',
+}
+
+export async function listReclaimableLeases(
+  db: Queryable,
+  term: number,
+  after: LeaseKey,
+  limit: number,
+): Promise<LeaseKey[]> {
+  const { rows } = await db.query<LeaseKey>({
+    name: 'list_reclaimable_leases',
+    text: `SELECT j.executor_id, j.id FROM jobs j
+      WHERE ${reclaimable} AND (j.executor_id, j.id) > ($2, $3::uuid)
+      ORDER BY j.executor_id, j.id LIMIT $4`,
+    values: [term, after.executor_id, after.id, limit],
   })
-  return rows[0]?.found === true
+  return rows
 }
 
 export async function lockReclaimableLeases(
   tx: Queryable,
   term: number,
-  limit: number,
+  ids: string[],
 ): Promise<LockedJob[]> {
   const { rows } = await tx.query<LockedJob>({
     name: 'lock_reclaimable_leases',
-    text: `SELECT ${lockedColumns} FROM jobs j WHERE ${reclaimable}
-      ORDER BY j.executor_id, j.id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
-    values: [term, limit],
+    text: `SELECT ${lockedColumns} FROM jobs j WHERE ${reclaimable} AND j.id = ANY ($2::uuid[])
+      ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED`,
+    values: [term, ids],
   })
   return rows
 }
 
 /** Leases that had run out while an active replica could still be heard, and so before any outage:
  *  past the last instant at which an earlier term served, and past that term's own floor. */
+const expiredWhileServed = `FROM jobs j, (
+    SELECT max(served_at) AS until, max(deadline_floor_at) AS floor FROM terms
+    WHERE term < $1 AND deadline_floor_at IS NOT NULL
+  ) served
+  WHERE j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until`
+
+export async function listLeasesExpiredWhileServed(
+  db: Queryable,
+  term: number,
+  after: LeaseKey,
+  limit: number,
+): Promise<LeaseKey[]> {
+  const { rows } = await db.query<LeaseKey>({
+    name: 'list_leases_expired_while_served',
+    text: `SELECT j.executor_id, j.id ${expiredWhileServed}
+        AND (j.executor_id, j.id) > ($2, $3::uuid)
+      ORDER BY j.executor_id, j.id LIMIT $4`,
+    values: [term, after.executor_id, after.id, limit],
+  })
+  return rows
+}
+
 export async function lockLeasesExpiredWhileServed(
   tx: Queryable,
   term: number,
-  limit: number,
+  ids: string[],
 ): Promise<LockedJob[]> {
   const { rows } = await tx.query<LockedJob>({
     name: 'lock_leases_expired_while_served',
-    text: `
-      WITH served AS MATERIALIZED (
-        SELECT max(served_at) AS until, max(deadline_floor_at) AS floor FROM terms
-        WHERE term < $1 AND deadline_floor_at IS NOT NULL
-      )
-      SELECT ${lockedColumns} FROM jobs j, served
-      WHERE j.state = 'leased'
-        AND j.lease_expires_at < served.until AND served.floor < served.until
-      ORDER BY j.executor_id, j.id LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED`,
-    values: [term, limit],
+    text: `SELECT ${lockedColumns} ${expiredWhileServed} AND j.id = ANY ($2::uuid[])
+      ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED`,
+    values: [term, ids],
   })
   return rows
 }

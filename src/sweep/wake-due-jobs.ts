@@ -1,28 +1,57 @@
+import type { Term } from '../leader/term.ts'
+import type { Log } from '../log.ts'
 import type { Nudge } from '../nudge.ts'
+import { writeSparingBadRows } from '../services/bad-rows.ts'
 import type { Polls } from '../services/polls.ts'
-import { probeDueJobs, wakeDueJobs } from '../sql/claims.ts'
+import { beforeAllDue, listDueJobs, probeDueJobs, wakeDueJobs } from '../sql/claims.ts'
 import type { Doors } from '../sql/doors.ts'
 import type { Queryable } from '../sql/pool.ts'
 import type { Sweep } from './scheduler.ts'
+
+export interface WakeDueOptions {
+  db: Queryable
+  doors: Doors
+  polls: Polls
+  nudge: Nudge
+  log: Log
+}
 
 const batch = 500
 const intervalMs = 1_000
 const busyMs = 50
 
 /** Lets jobs whose time has come into the claim index, and sleeps until the next one is due. */
-export function wakeDue(db: Queryable, doors: Doors, polls: Polls, nudge: Nudge): Sweep {
+export function wakeDue(o: WakeDueOptions): Sweep {
+  // Where the next pass goes on: rows that cannot be written must not be all that it ever finds.
+  let after = beforeAllDue
   return {
     name: 'wake_due_jobs',
     intervalMs,
-    nudge,
+    nudge: o.nudge,
     runOnce: async (term) => {
-      const dueMs = await probeDueJobs(db)
+      const dueMs = await probeDueJobs(o.db)
       if (dueMs === null) return { counts: { woken: 0 } }
       if (dueMs > 0) return { counts: { woken: 0 }, pauseMs: Math.min(dueMs, intervalMs) }
-      const classIds = await doors.asLeader(term, (tx) => wakeDueJobs(tx, batch))
-      polls.markReady(new Set(classIds))
+      const due = await listDueJobs(o.db, after, batch)
+      after = due.length === batch ? (due.at(-1) ?? after) : beforeAllDue
+      const counts = await wake(
+        o,
+        term,
+        due.map(({ id }) => id),
+      )
+      if (counts.woken > 0 || due.length === batch) return { counts, pauseMs: 0 }
       // One that is due and was not woken is locked by somebody: at once would be for ever.
-      return { counts: { woken: classIds.length }, pauseMs: classIds.length > 0 ? 0 : busyMs }
+      return counts.bad_rows > 0 ? { counts } : { counts, pauseMs: busyMs }
     },
   }
+}
+
+async function wake({ doors, polls, log }: WakeDueOptions, term: Term, ids: string[]) {
+  let woken = 0
+  const bad_rows = await writeSparingBadRows(ids, log, async (ids) => {
+    const classIds = await doors.asLeader(term, (tx) => wakeDueJobs(tx, ids))
+    polls.markReady(new Set(classIds))
+    woken += classIds.length
+  })
+  return { woken, bad_rows }
 }

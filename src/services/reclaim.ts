@@ -1,0 +1,37 @@
+import { endByLoss, type LockedJob } from '../domain/lease.ts'
+import type { Term } from '../leader/term.ts'
+import type { Log } from '../log.ts'
+import type { Doors } from '../sql/doors.ts'
+import { endLeasesIfFenced } from '../sql/leases.ts'
+import type { Queryable } from '../sql/pool.ts'
+import { writeSparingBadRows } from './bad-rows.ts'
+import type { LeaseEnds } from './lease-ends.ts'
+
+export interface ReclaimOptions {
+  doors: Doors
+  leaseEnds: LeaseEnds
+  log: Log
+  lostLeaseBudget: number
+}
+
+/** Takes back the leases of these jobs, of those that `lock` still finds due. */
+export async function reclaim(
+  { doors, leaseEnds, log, lostLeaseBudget }: ReclaimOptions,
+  term: Term,
+  ids: string[],
+  lock: (tx: Queryable, ids: string[]) => Promise<LockedJob[]>,
+  why: (job: LockedJob) => string,
+): Promise<{ reclaimed: number; bad_rows: number }> {
+  let reclaimed = 0
+  const bad_rows = await writeSparingBadRows(ids, log, async (ids) => {
+    const ends = await doors.asLeader(term, async (tx) => {
+      const jobs = await lock(tx, ids)
+      const ends = jobs.map((job) => endByLoss(job, lostLeaseBudget, why(job)))
+      if (ends.length > 0) await endLeasesIfFenced(tx, ends)
+      return ends
+    })
+    leaseEnds.announce(ends)
+    reclaimed += ends.length
+  })
+  return { reclaimed, bad_rows }
+}
