@@ -47,8 +47,9 @@ export function connectionOptions(url: string, name: string): ClientConfig {
 
 export type SessionSettings = Record<string, string>
 
-/** A peer that vanished without a word is noticed within seconds, where the server allows it. */
-const liveness: SessionSettings = {
+/** Every session sets all of these itself: a DBA may have set any of them on the role or the database. A
+ *  peer that vanished without a word is noticed within seconds, where the server allows it. */
+const common: SessionSettings = {
   // how timestamps are read depends on it
   DateStyle: 'ISO',
   client_connection_check_interval: '500ms',
@@ -56,36 +57,35 @@ const liveness: SessionSettings = {
   tcp_keepalives_interval: '1',
   tcp_keepalives_count: '3',
   tcp_user_timeout: '3000',
+  idle_in_transaction_session_timeout: '3s',
+  lock_timeout: '2s',
+  transaction_timeout: '0',
+  synchronous_commit: 'on',
+  default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
 }
 
 /** Sessions of the pool: nothing runs, waits or idles in a transaction for long. */
 export const poolSettings: SessionSettings = {
-  ...liveness,
-  idle_in_transaction_session_timeout: '3s',
+  ...common,
   statement_timeout: '5s',
-  lock_timeout: '2s',
   idle_session_timeout: '0',
-  synchronous_commit: 'on',
-  default_transaction_isolation: 'read committed',
 }
 
 /** The lock session: Postgres itself drops a frozen, stalled or half-open leader or waiter. */
 export function lockSettings(idleSessionTimeoutMs: number): SessionSettings {
   return {
-    ...liveness,
-    idle_session_timeout: `${idleSessionTimeoutMs}ms`,
-    idle_in_transaction_session_timeout: '3s',
+    ...common,
     statement_timeout: '3s',
-    synchronous_commit: 'on',
-    default_transaction_isolation: 'read committed',
+    idle_session_timeout: `${idleSessionTimeoutMs}ms`,
   }
 }
 
 /** The listening session: asked every second, so silence for ten means a frozen replica. */
 export const listenSettings: SessionSettings = {
-  ...liveness,
-  idle_session_timeout: '10s',
+  ...common,
   statement_timeout: '3s',
+  idle_session_timeout: '10s',
 }
 
 /** SET after connect, never as start-up parameters, which poolers refuse. Returns the names of settings
@@ -112,9 +112,11 @@ export async function applySettings(
   return refused
 }
 
+/** A server before 17 has no transaction_timeout, and so none to undo. */
 async function set(client: pg.ClientBase, settings: SessionSettings): Promise<void> {
   await client.query(
-    'SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)',
+    `SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)
+      WHERE name <> 'transaction_timeout' OR current_setting(name, true) IS NOT NULL`,
     [Object.keys(settings), Object.values(settings)],
   )
 }
