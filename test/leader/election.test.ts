@@ -1,16 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test } from 'vitest'
-import { systemClock } from '../../src/clock.ts'
-import { type ElectionEvent, type ElectionOptions, runElection } from '../../src/leader/election.ts'
-import { Gate } from '../../src/leader/gate.ts'
-import type { Duties } from '../../src/leader/tenure.ts'
-import { createLog } from '../../src/log.ts'
 import { lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 import { openSession, promoteByHand } from '../support/sessions.ts'
-import { Signals } from '../support/signals.ts'
+import { stand, untilLost } from '../support/stand.ts'
 
 const db = useDatabase()
 
@@ -150,55 +145,11 @@ test('invariant 7: while heartbeats are refused a leader does not say that it wa
   expect(last?.served).toBe(before?.served)
 })
 
-/** An election with duties of our own. */
-function stand(duties: Duties, name: string) {
-  const events = new Signals<ElectionEvent>()
-  const stopping = new AbortController()
-  const gate = new Gate()
-  const replicaId = randomUUID()
-  const options: ElectionOptions = {
-    replicaId,
-    lock: {
-      url: db.url,
-      name,
-      lockId: '504946615666',
-      settings: lockSettings(3_000),
-      log: createLog('silent'),
-      onRefusedSettings: () => undefined,
-    },
-    lockSliceMs: 900,
-    pingMs: 100,
-    trustWindowMs: 2_000,
-    gate,
-    duties,
-    clock: { ...systemClock, sleep: (ms, ...over) => systemClock.sleep(Math.min(ms, 50), ...over) },
-    log: createLog('silent'),
-    mayStand: () => true,
-    mayLead: () => true,
-    isHearing: () => true,
-    recordTermEnd: async () => undefined,
-    onEvent: (event) => events.fire(event),
-  }
-  const register = db.sql(
-    `INSERT INTO replicas (replica_id, name, advertised_url, role, version, active_lock_id)
-      VALUES ($1, $2, '', 'all', '0', 504946615666)`,
-    [replicaId, name],
-  )
-  const running = register.then(() => runElection(options, stopping.signal))
-  onTestFinished(() => {
-    stopping.abort()
-    return running
-  })
-  return { events, gate }
-}
-
-const untilLost: Duties['sweep'] = (_term, lost) =>
-  new Promise((resolve) => lost.addEventListener('abort', () => resolve()))
-
 test('a recovery that fails keeps the replica recovering and is tried again', async () => {
   const states: string[] = []
   const done = Promise.withResolvers<void>()
   const { gate } = stand(
+    db,
     {
       recover: async () => {
         states.push(gate.state)
@@ -218,11 +169,12 @@ test('a recovery that fails keeps the replica recovering and is tried again', as
 
 test('after three failed recoveries a replica leaves the lock to one that waits', async () => {
   const bad = stand(
+    db,
     { recover: () => Promise.reject(new Error('planted')), sweep: untilLost },
     'never recovers',
   )
   await bad.events.wait('promoted')
-  const good = stand({ recover: async () => undefined, sweep: untilLost }, 'recovers')
+  const good = stand(db, { recover: async () => undefined, sweep: untilLost }, 'recovers')
   await bad.events.wait('stood_back')
   const { term } = await bad.events.wait('lost')
   expect(term.endReason).toBe('recovery_failed')
@@ -234,6 +186,7 @@ test('sweeps that cannot start put the replica back to recovering, under the sam
   const recovered: number[] = []
   const done = Promise.withResolvers<void>()
   const { gate, events } = stand(
+    db,
     {
       recover: async (term) => {
         recovered.push(term.number)

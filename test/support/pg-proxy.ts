@@ -9,7 +9,7 @@ export class PgProxy {
   readonly #sockets = new Set<Socket>()
   #isFrozen = false
   #isCut = false
-  #onCommitLost: (() => void) | undefined
+  #toLose: { text: string; tell(): void } | undefined
 
   constructor(databaseUrl: string, port: number) {
     this.#target = new URL(databaseUrl)
@@ -33,8 +33,13 @@ export class PgProxy {
 
   /** The next COMMIT reaches Postgres; its connection ends before the answer comes back. */
   loseNextCommit(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onCommitLost = resolve
+    return this.loseAnswer('COMMIT\0')
+  }
+
+  /** The same for the next message with this text. */
+  loseAnswer(text: string): Promise<void> {
+    return new Promise((tell) => {
+      this.#toLose = { text, tell }
     })
   }
 
@@ -53,7 +58,7 @@ export class PgProxy {
     client.pipe(upstream)
     upstream.pipe(client)
     client.on('data', (chunk: Buffer) => {
-      if (chunk.includes('COMMIT\0')) this.#loseCommit(client, upstream)
+      if (this.#toLose && chunk.includes(this.#toLose.text)) this.#lose(client, upstream)
     })
   }
 
@@ -61,16 +66,15 @@ export class PgProxy {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  #loseCommit(client: Socket, upstream: Socket): void {
-    if (!this.#onCommitLost) return
-    const tell = this.#onCommitLost
-    this.#onCommitLost = undefined
+  #lose(client: Socket, upstream: Socket): void {
+    const tell = this.#toLose?.tell
+    this.#toLose = undefined
     upstream.unpipe(client)
-    // The answer says that Postgres has committed; it goes no further.
+    // The answer says that Postgres has done it; it goes no further.
     upstream.once('data', () => {
       client.destroy()
       upstream.destroy()
-      tell()
+      tell?.()
     })
     upstream.resume()
   }
