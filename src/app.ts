@@ -45,6 +45,7 @@ export class App {
   readonly gate: Gate
   readonly watch: Watch
   readonly wiring: Wiring
+  readonly pools: Parts['pools']
   readonly identity: Parts['identity']
   /** Resolves if the self-test finds what no wait will cure. */
   readonly unfit: Promise<Refusal[]>
@@ -63,6 +64,7 @@ export class App {
     this.gate = parts.gate
     this.watch = parts.watch
     this.wiring = parts.wiring
+    this.pools = parts.pools
     this.identity = parts.identity
     this.unfit = parts.unfit.promise
     this.#config = config

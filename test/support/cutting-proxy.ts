@@ -1,0 +1,168 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import pg from 'pg'
+import { onTestFinished } from 'vitest'
+
+/** One side's messages, cut out of its bytes. The first of a client has no type. */
+class Framer {
+  #rest = Buffer.alloc(0)
+  #isTyped: boolean
+
+  constructor(isTyped: boolean) {
+    this.#isTyped = isTyped
+  }
+
+  *messages(chunk: Buffer): Generator<Buffer> {
+    this.#rest = Buffer.concat([this.#rest, chunk])
+    for (;;) {
+      const head = this.#isTyped ? 1 : 0
+      if (this.#rest.length < head + 4) return
+      const length = head + this.#rest.readInt32BE(head)
+      if (this.#rest.length < length) return
+      const message = this.#rest.subarray(0, length)
+      this.#rest = this.#rest.subarray(length)
+      this.#isTyped = true
+      yield message
+    }
+  }
+}
+
+function typeOf(message: Buffer): string {
+  return String.fromCharCode(message[0] ?? 0)
+}
+
+/** The name of a prepared statement, else its text, the same in every term. */
+function nameStatement(messages: Buffer[]): string {
+  for (const message of messages) {
+    const [first = '', second = ''] = message.toString('utf8', 5).split('\0')
+    if (typeOf(message) === 'Q') return first.replace(/fence_term\(.*\)/, 'fence_term()')
+    if (typeOf(message) === 'P') return first || second.trim().replace(/\s+/g, ' ').slice(0, 60)
+    if (typeOf(message) === 'B') return second
+  }
+  return ''
+}
+
+/** A proxy in front of Postgres that knows its protocol, and ends one backend at a chosen statement. */
+export class CuttingProxy {
+  readonly url: string
+  readonly #target: URL
+  readonly #admin: pg.Client
+  readonly #sockets = new Set<Socket>()
+  #seen: Map<string, number> | undefined
+  #done: ReadonlySet<string> = new Set()
+  #made: string | undefined
+
+  constructor(databaseUrl: string, port: number, admin: pg.Client) {
+    this.#target = new URL(databaseUrl)
+    this.#admin = admin
+    this.url = Object.assign(new URL(databaseUrl), { hostname: '127.0.0.1', port: `${port}` }).href
+  }
+
+  /** From now on one session is ended: `before` its server sees a statement, or `after` it has carried it
+   *  out and before its answer is passed on; at the first such point that is not `done`. */
+  arm(done: ReadonlySet<string>): void {
+    this.#done = done
+    this.#seen = new Map()
+    this.#made = undefined
+  }
+
+  /** The cut that was made since, if a new point came. */
+  disarm(): string | undefined {
+    this.#seen = undefined
+    return this.#made
+  }
+
+  accept(client: Socket): void {
+    const server = connect(Number(this.#target.port), this.#target.hostname)
+    for (const [socket, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      this.#sockets.add(socket)
+      socket.setNoDelay(true)
+      socket.on('error', () => socket.destroy())
+      socket.on('end', () => other.end())
+      socket.on('close', () => {
+        this.#sockets.delete(socket)
+        other.destroySoon()
+      })
+    }
+    const session = { pid: 0, isCut: false, isWithheld: false }
+    this.#passRequests(client, server, session)
+    this.#passAnswers(client, server, session)
+  }
+
+  destroy(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #passRequests(client: Socket, server: Socket, session: Session): void {
+    const framer = new Framer(false)
+    let statement: Buffer[] = []
+    client.on('data', (chunk: Buffer) => {
+      for (const message of framer.messages(chunk)) {
+        statement.push(message)
+        if (session.pid > 0 && !'QSX'.includes(typeOf(message))) continue
+        const when = session.pid > 0 ? this.#count(nameStatement(statement)) : undefined
+        if (when === 'before') this.#end(session)
+        else if (!session.isCut) server.write(Buffer.concat(statement))
+        session.isWithheld ||= when === 'after'
+        statement = []
+      }
+    })
+  }
+
+  #passAnswers(client: Socket, server: Socket, session: Session): void {
+    const framer = new Framer(true)
+    server.on('data', (chunk: Buffer) => {
+      for (const message of framer.messages(chunk)) {
+        if (typeOf(message) === 'K') session.pid = message.readInt32BE(5)
+        if (!session.isWithheld) client.write(message)
+        else if (typeOf(message) === 'Z') {
+          session.isWithheld = false
+          this.#end(session)
+        }
+      }
+    })
+  }
+
+  /** Whether this statement is where to cut. The reads with which sweeps look for work come at any time. */
+  #count(statement: string): 'before' | 'after' | undefined {
+    if (!this.#seen || this.#made !== undefined) return undefined
+    if (statement === '' || /^(probe_|list_reclaimable)/.test(statement)) return undefined
+    const nth = (this.#seen.get(statement) ?? 0) + 1
+    this.#seen.set(statement, nth)
+    for (const when of ['before', 'after'] as const) {
+      const point = `${when} ${statement} ${nth}`
+      if (this.#done.has(point)) continue
+      this.#made = point
+      return when
+    }
+    return undefined
+  }
+
+  /** What the backend says of its end is passed on; what the client still sends is not. */
+  #end(session: Session): void {
+    session.isCut = true
+    void this.#admin.query('SELECT pg_terminate_backend($1)', [session.pid])
+  }
+}
+
+interface Session {
+  pid: number
+  isCut: boolean
+  isWithheld: boolean
+}
+
+export async function startCuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
+  const admin = new pg.Client({ connectionString: databaseUrl })
+  await admin.connect()
+  const server = createServer((client) => proxy.accept(client))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const proxy = new CuttingProxy(databaseUrl, (server.address() as AddressInfo).port, admin)
+  onTestFinished(async () => {
+    proxy.destroy()
+    server.close()
+    await admin.end()
+  })
+  return proxy
+}
