@@ -9,9 +9,9 @@ usage: agent.py COMMAND [ARG...]    with these variables:
   UNDERSTUDY_GRACE        seconds from SIGTERM to SIGKILL where a command must stop; default: 10
 
 The command gets the payload as JSON on stdin, and the job in UNDERSTUDY_JOB_ID, _FENCE, _ATTEMPT,
-_QUEUE, _KIND and, if an earlier attempt told of its progress, _CHECKPOINT. Exit code 0: the last
-line of its stdout is the result, if it is JSON. Any other: the attempt failed, with that line as
-its error if it is {"code": ..., "message": ..., "retryable": ...}.
+_QUEUE, _KIND and, if an earlier attempt told of its progress, _CHECKPOINT; its trace in TRACEPARENT.
+Exit code 0: the last line of its stdout is the result, if it is JSON. Any other: the attempt failed,
+with that line as its error if it is {"code": ..., "message": ..., "retryable": ...}.
 
 SIGTERM or SIGINT: take no new work, finish what is held. Once more: stop it and give it back.
 A refusal (a newer process has this id, a bad token) ends it: 1. See docs/executor-protocol.md.
@@ -92,6 +92,7 @@ class Job:
             env[f"UNDERSTUDY_{key.upper()}"] = str(self.a[key])
         if self.a["checkpoint"] is not None:
             env["UNDERSTUDY_CHECKPOINT"] = json.dumps(self.a["checkpoint"])
+        env["TRACEPARENT"] = self.a.get("traceparent") or ""
         with tempfile.TemporaryFile() as out:
             group = {"start_new_session": True, "stdin": subprocess.PIPE, "stdout": out}
             try:

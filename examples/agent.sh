@@ -10,9 +10,9 @@
 #   UNDERSTUDY_GRACE        seconds from SIGTERM to SIGKILL where a command must stop; default: 10
 #
 # The command gets the payload as JSON on stdin, and the job in UNDERSTUDY_JOB_ID, _FENCE, _ATTEMPT,
-# _QUEUE, _KIND and, if an earlier attempt told of its progress, _CHECKPOINT. Exit code 0: the last
-# line of its stdout is the result, if it is JSON. Any other: the attempt failed, with that line as
-# its error if it is {"code": ..., "message": ..., "retryable": ...}.
+# _QUEUE, _KIND and, if an earlier attempt told of its progress, _CHECKPOINT; its trace in TRACEPARENT.
+# Exit code 0: the last line of its stdout is the result, if it is JSON. Any other: the attempt failed,
+# with that line as its error if it is {"code": ..., "message": ..., "retryable": ...}.
 #
 # SIGTERM or SIGINT: take no new work, finish what is held. Once more: stop it and give it back.
 # A refusal (a newer process has this id, the token is bad) ends it with exit code 1. The protocol
@@ -163,7 +163,8 @@ while [[ -z $leaving ]]; do
   readarray -t job < <(jq -r '.assignments[] | ({job_id, fence} | tojson), (.payload | tojson),
     (.run_timeout_ms // 0), .on_silence, ("UNDERSTUDY_" + ("JOB_ID=\(.job_id)",
     "FENCE=\(.fence)", "ATTEMPT=\(.attempt)", "QUEUE=\(.queue)", "KIND=\(.kind)",
-    (.checkpoint | values | "CHECKPOINT=\(tojson)")))' <<<"$answer")
+    (.checkpoint | values | "CHECKPOINT=\(tojson)"))), "TRACEPARENT=\(.traceparent // "")"' \
+    <<<"$answer")
   if ((${#job[@]} == 0)); then # none; or jq cannot read it: half of a surrogate pair, say
     [[ $answer =~ $lease ]] && report "{${BASH_REMATCH[0]}}" "$unreadable"
     continue

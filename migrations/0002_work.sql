@@ -61,6 +61,8 @@ CREATE TABLE jobs (
   payload json NOT NULL,
   -- so that a claim can bound its answer without reading what it leaves
   payload_bytes integer NOT NULL GENERATED ALWAYS AS (octet_length(payload::text)) STORED,
+  -- W3C Trace Context of whoever submitted it; handed to its executors, no part of what was asked for
+  traceparent text,
   idempotency_key text,
   body_hash bytea,
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -90,8 +90,10 @@ async function passOn(from: Readable, to: NodeJS.WritableStream, tail: Tail): Pr
   }
 }
 
-function environment({ job, executorId, epoch }: JobContext): Record<string, string> {
+function environment({ job, executorId, epoch }: JobContext) {
   const variables = {
+    // The agent's own, if it has one, is another trace.
+    TRACEPARENT: job.traceparent ?? undefined,
     UNDERSTUDY_JOB_ID: job.job_id,
     UNDERSTUDY_FENCE: String(job.fence),
     UNDERSTUDY_ATTEMPT: String(job.attempt),

@@ -99,6 +99,7 @@ export const Assignment = z
     lease_ttl_ms: PositiveCount,
     run_timeout_ms: PositiveCount.nullable(),
     on_silence: z.enum(['continue', 'abort']),
+    traceparent: z.string().nullable().meta({ description: 'As it was submitted; else null.' }),
   })
   .meta({ id: 'Assignment' })
 export type Assignment = z.infer<typeof Assignment>

@@ -43,6 +43,14 @@ export const IdempotencyKey = z
   .string()
   .regex(/^[\x21-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters without blanks')
 
+/** W3C Trace Context, version 00: neither the trace nor the span may be all zeros. */
+export const Traceparent = z
+  .string()
+  .regex(
+    /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/,
+    'must be a traceparent of W3C Trace Context, version 00',
+  )
+
 const delays = {
   run_at: GivenInstant.optional().meta({
     description: 'Not before this instant. Not with delay_ms.',
@@ -78,6 +86,9 @@ export const JobSubmit = z
     idempotency_key: IdempotencyKey.optional().meta({
       description: 'Same queue and key: the same job. The header Idempotency-Key works too.',
     }),
+    traceparent: Traceparent.optional().meta({
+      description: 'Handed to the executor. Before the header; no part of what the key compares.',
+    }),
   })
   .refine((job) => job.run_at === undefined || job.delay_ms === undefined, {
     path: ['delay_ms'],
@@ -110,6 +121,7 @@ const jobFields = {
   executor_id: z.string().nullable(),
   epoch: Count.nullable(),
   lease_expires_at: Instant.nullable(),
+  traceparent: z.string().nullable(),
   idempotency_key: z.string().nullable(),
   created_at: Instant,
   finished_at: Instant.nullable(),
@@ -133,7 +145,13 @@ export const Job = z
   .meta({ id: 'Job' })
 export type Job = z.infer<typeof Job>
 
-export const SubmitHeaders = z.object({
+/** The recommendation has a header that is no traceparent ignored, not refused. */
+export const TraceHeaders = z.object({
+  traceparent: z.string().optional().meta({
+    description: 'W3C Trace Context, for jobs without a traceparent of their own.',
+  }),
+})
+export const SubmitHeaders = TraceHeaders.extend({
   'idempotency-key': IdempotencyKey.optional().meta({ description: 'As idempotency_key.' }),
 })
 export const SubmitCreated = z.object({ job: Job })

@@ -7,7 +7,7 @@ export type StopReason = 'revoked' | 'cancelled' | 'silence' | 'shutdown' | 'run
 
 /** What a job handler is given. */
 export interface JobContext {
-  /** The job, its payload, and what an earlier attempt left as `checkpoint`. */
+  /** The job, its payload, its `traceparent`, and what an earlier attempt left as `checkpoint`. */
   readonly job: Assignment
   /** Who holds it; with the job's fence these prove it to the control plane. */
   readonly executorId: string

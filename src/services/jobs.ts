@@ -255,13 +255,15 @@ function toNewJob(submit: JobSubmit, payload: string, classId: number): NewJob {
     on_silence: submit.on_silence,
     labels: toJson(submit.labels),
     payload,
+    traceparent: submit.traceparent ?? null,
     idempotency_key: submit.idempotency_key ?? null,
     body_hash: submit.idempotency_key === undefined ? null : hashBody(submit),
   }
 }
 
-/** Two bodies are the same if they mean the same: keys in any order, defaults given or left out. */
-function hashBody({ idempotency_key: _key, ...body }: JobSubmit): Buffer {
+/** Two bodies are the same if they mean the same: keys in any order, defaults given or left out. A submit
+ *  that is repeated is another span of the trace. */
+function hashBody({ idempotency_key: _key, traceparent: _trace, ...body }: JobSubmit): Buffer {
   const canonical = stringify({ payload: {}, ...body }) ?? ''
   return createHash('sha256').update(canonical).digest()
 }

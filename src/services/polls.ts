@@ -264,6 +264,7 @@ export class Polls {
       lease_ttl_ms: this.#o.leaseTtlMs,
       run_timeout_ms: row.run_timeout_ms,
       on_silence: row.on_silence,
+      traceparent: row.traceparent,
     }))
   }
 }

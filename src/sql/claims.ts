@@ -20,6 +20,7 @@ export interface ClaimedRow {
   checkpoint: unknown
   run_timeout_ms: number | null
   on_silence: 'continue' | 'abort'
+  traceparent: string | null
   class_id: number
   executor_id: string
   poll_id: string | null
@@ -28,7 +29,7 @@ export interface ClaimedRow {
 
 const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.kind, j.payload,
   CASE WHEN j.fence > 1 THEN (SELECT progress FROM progress p WHERE p.job_id = j.id) END AS checkpoint,
-  j.run_timeout_ms, j.on_silence, j.class_id, j.executor_id, j.poll_id, j.offered`
+  j.run_timeout_ms, j.on_silence, j.traceparent, j.class_id, j.executor_id, j.poll_id, j.offered`
 
 /** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these
  *  classes, one per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads and checkpoints;

@@ -22,6 +22,7 @@ export interface NewJob {
   on_silence: string
   labels: string
   payload: string
+  traceparent: string | null
   idempotency_key: string | null
   body_hash: Buffer | null
 }
@@ -37,19 +38,19 @@ export async function insertJobsUnlessKeyed(
     text: `
       INSERT INTO jobs (id, class_id, queue, kind, scheduled, priority, run_at, claim_at,
         max_attempts, backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence,
-        labels, payload, idempotency_key, body_hash)
+        labels, payload, traceparent, idempotency_key, body_hash)
       SELECT n.id, n.class_id, n.queue, n.kind, r.run_at > now.at, n.priority, r.run_at,
         r.run_at - n.priority * interval '10 minutes', n.max_attempts, n.backoff_base_ms,
         n.backoff_factor, n.backoff_cap_ms, n.run_timeout_ms, n.on_silence, n.labels, n.payload,
-        n.idempotency_key, n.body_hash
+        n.traceparent, n.idempotency_key, n.body_hash
       FROM (SELECT clock_timestamp() AS at) now,
         unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::smallint[],
           $6::timestamptz[], $7::bigint[], $8::integer[], $9::integer[], $10::real[],
           $11::integer[], $12::bigint[], $13::text[], $14::jsonb[], $15::json[], $16::text[],
-          $17::bytea[])
+          $17::text[], $18::bytea[])
           AS n(id, class_id, queue, kind, priority, run_at, delay_ms, max_attempts,
             backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence, labels,
-            payload, idempotency_key, body_hash),
+            payload, traceparent, idempotency_key, body_hash),
         LATERAL (SELECT coalesce(n.run_at, now.at + n.delay_ms * interval '1 millisecond') AS run_at) r
       ORDER BY n.queue, n.idempotency_key, n.id
       ON CONFLICT (queue, idempotency_key)
@@ -73,6 +74,7 @@ export async function insertJobsUnlessKeyed(
         'on_silence',
         'labels',
         'payload',
+        'traceparent',
         'idempotency_key',
         'body_hash',
       ],
@@ -124,6 +126,7 @@ const summaryColumns = [
   'j.executor_id',
   'j.epoch',
   'j.lease_expires_at',
+  'j.traceparent',
   'j.idempotency_key',
   'j.created_at',
   'j.finished_at',
@@ -149,6 +152,7 @@ export interface JobSummaryRow {
   executor_id: string | null
   epoch: number | null
   lease_expires_at: string | null
+  traceparent: string | null
   idempotency_key: string | null
   created_at: string
   finished_at: string | null

@@ -80,6 +80,7 @@ export interface Jobs {
   run_timeout_ms: number | null
   scheduled: boolean
   state: Generated<'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'>
+  traceparent: string | null
 }
 
 export interface LateReports {

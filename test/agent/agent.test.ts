@@ -31,6 +31,19 @@ test('payload on stdin, the job in the environment, the last JSON line as result
   })
 })
 
+test('the trace of the job is in TRACEPARENT, never the one that the agent was started in', async () => {
+  const env = { TRACEPARENT: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }
+  const { api, client, queue } = await startAgent(db, 'echo "\\"$TRACEPARENT\\""', { env })
+  const traceparent = `00-${'c'.repeat(32)}-${'d'.repeat(16)}-00`
+  const job = { kind: 'x', queue }
+  const { body } = await api.post('/v1/jobs', job, { headers: { traceparent } })
+  const traced = [body.job.id, (await client.submit({ ...job, traceparent })).job.id]
+  for (const id of traced)
+    expect(await client.waitForJob(id, 20_000)).toMatchObject({ result: traceparent })
+  const { job: untraced } = await client.submit(job)
+  expect(await client.waitForJob(untraced.id, 20_000)).toMatchObject({ result: '' })
+})
+
 test.each([
   ['an exit code', 'echo oops >&2; exit 3', { code: 'exit_code', message: 'exit code 3: oops' }],
   ['a signal', 'kill -9 $$', { code: 'killed', message: 'killed by SIGKILL' }],
@@ -67,7 +80,7 @@ test('capacity is how many commands run at a time, and no more', async () => {
   const { client, queue } = await startAgent(
     db,
     'mkdir run-$$; ls -d run-* | wc -l; sleep 0.2; rmdir run-$$',
-    ['--capacity', '2'],
+    { flags: ['--capacity', '2'] },
   )
   const ids = await Promise.all(
     Array.from({ length: 6 }, async () => (await client.submit({ kind: 'x', queue })).job.id),
@@ -103,7 +116,10 @@ test('nobody reads what the agent and its commands complain: the work goes on', 
 })
 
 test('an agent that has no file descriptors left gives jobs back, unspent, and goes on', async () => {
-  const agent = await startAgent(db, 'sleep 0.2; echo 7', ['--capacity', '30'], '60')
+  const agent = await startAgent(db, 'sleep 0.2; echo 7', {
+    flags: ['--capacity', '30'],
+    files: '60',
+  })
   const { client, queue, events } = agent
   const ids = await Promise.all(
     Array.from({ length: 30 }, async () => (await client.submit({ kind: 'x', queue })).job.id),
@@ -119,7 +135,7 @@ test('many commands at once are no reason for a warning', async () => {
   const { client, queue, lines } = await startAgent(
     db,
     'mkdir run-$$; until [ "$(ls -d run-* | wc -l)" -ge 12 ]; do sleep 0.05; done; echo late >&2',
-    ['--capacity', '12'],
+    { flags: ['--capacity', '12'] },
   )
   const ids = await Promise.all(
     Array.from({ length: 12 }, async () => (await client.submit({ kind: 'x', queue })).job.id),

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline'
 import { onTestFinished } from 'vitest'
 import { cliPath } from '../../src/dev/replica-process.ts'
 import { Client } from '../../src/sdk/index.ts'
+import type { Api } from '../support/api.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { adminToken, startActive } from '../support/replica.ts'
 import { Signals } from '../support/signals.ts'
@@ -16,35 +17,33 @@ interface AgentEvent {
   reason?: string
 }
 
-/** `understudy agent` as a process of its own, running a shell command for each job. */
-export async function startAgent(
-  db: TestDatabase,
-  command: string,
-  flags: string[] = [],
-  files = '1024',
-) {
-  const { api, app } = await startActive(db)
-  const queue = `q-${randomUUID().slice(0, 8)}`
+interface AgentMore {
+  flags?: string[]
+  /** How many files it may have open. */
+  files?: string
+  env?: Record<string, string>
+  /** A command that starts it: `faketime …`, say. */
+  starter?: string[]
+}
+
+/** `understudy agent` as a process of its own, running a shell command for each job of this queue, which
+ *  is its executor id, too. */
+export function runAgent(urls: string[], queue: string, command: string, more: AgentMore = {}) {
   const folder = tempFolder('agent')
   const events = new Signals<AgentEvent>()
-  const args = [
-    'agent',
-    '--json',
-    '--queue',
-    queue,
-    '--id',
-    queue,
-    ...flags,
-    '--',
-    'sh',
-    '-c',
-    command,
-  ]
-  const limited = ['-c', `ulimit -n ${files}; exec "$@"`, 'sh', process.execPath, cliPath, ...args]
-  const child = spawn('sh', limited, {
+  const identity = ['--queue', queue, '--id', queue]
+  const args = ['agent', '--json', ...identity, ...(more.flags ?? []), '--', 'sh', '-c', command]
+  const limit = `ulimit -n ${more.files ?? '1024'}; exec "$@"`
+  const started = [...(more.starter ?? []), process.execPath, cliPath, ...args]
+  const child = spawn('sh', ['-c', limit, 'sh', ...started], {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, UNDERSTUDY_URLS: api.url, UNDERSTUDY_TOKEN: adminToken },
+    env: {
+      ...process.env,
+      UNDERSTUDY_URLS: urls.join(),
+      UNDERSTUDY_TOKEN: adminToken,
+      ...more.env,
+    },
   })
   const lines: string[] = []
   createInterface({ input: child.stderr }).on('line', (line) => {
@@ -52,13 +51,25 @@ export async function startAgent(
     if (line.startsWith('{')) events.fire(JSON.parse(line) as AgentEvent)
   })
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
-  const client = new Client({ urls: [api.url], token: adminToken })
   onTestFinished(async () => {
     child.kill('SIGKILL')
     await exited
-    await client.close()
   })
-  return { api, app, client, queue, folder, events, lines, child, exited }
+  return { folder, events, lines, child, exited }
+}
+
+/** A replica, an agent with a queue of its own, and a client. */
+export async function startAgent(db: TestDatabase, command: string, more: AgentMore = {}) {
+  const { api, app } = await startActive(db)
+  const queue = `q-${randomUUID().slice(0, 8)}`
+  const agent = runAgent([api.url], queue, command, more)
+  return { api, app, queue, client: clientOf(api), ...agent }
+}
+
+export function clientOf(...apis: Api[]): Client {
+  const client = new Client({ urls: apis.map(({ url }) => url), token: adminToken })
+  onTestFinished(() => client.close())
+  return client
 }
 
 export async function untilFile(path: string): Promise<string> {

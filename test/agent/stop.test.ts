@@ -11,7 +11,7 @@ test('a run timeout ends the whole process group, also what ignores SIGTERM', as
   const { client, queue, folder } = await startAgent(
     db,
     `trap '' TERM; sh -c 'trap "" TERM; echo $$ > grandchild; while :; do sleep 0.05; done' & wait`,
-    ['--grace-ms', '200'],
+    { flags: ['--grace-ms', '200'] },
   )
   const { job } = await client.submit({ kind: 'x', queue, run_timeout_ms: 500, max_attempts: 1 })
   const grandchild = Number(await untilFile(join(folder, 'grandchild')))
@@ -59,7 +59,7 @@ test('what ignores SIGTERM does not outlive a command that heeds it', async () =
     db,
     `sh -c 'trap "" TERM; echo $$ > grandchild; while [ -e grandchild ]; do sleep 0.05; done' &
     exec sleep 100`,
-    ['--grace-ms', '300'],
+    { flags: ['--grace-ms', '300'] },
   )
   const { job } = await client.submit({ kind: 'x', queue, run_timeout_ms: 500, max_attempts: 1 })
   const grandchild = Number(await untilFile(join(folder, 'grandchild')))
@@ -105,10 +105,9 @@ test('an agent that is refused exits once its commands have ended', async () => 
 const stubborn = `trap '' TERM; echo $$ > started; while [ -e started ]; do sleep 0.05; done`
 
 test('a signal to an agent that is refused kills what still runs', async () => {
-  const { api, client, queue, folder, events, child, exited } = await startAgent(db, stubborn, [
-    '--grace-ms',
-    '60000',
-  ])
+  const { api, client, queue, folder, events, child, exited } = await startAgent(db, stubborn, {
+    flags: ['--grace-ms', '60000'],
+  })
   await client.submit({ kind: 'x', queue })
   const pid = Number(await untilFile(join(folder, 'started')))
   await api.register(queue, { queues: ['another'] })
@@ -121,10 +120,9 @@ test('a signal to an agent that is refused kills what still runs', async () => {
 })
 
 test('a third SIGTERM kills the commands and exits', async () => {
-  const { client, queue, folder, events, child, exited } = await startAgent(db, stubborn, [
-    '--grace-ms',
-    '60000',
-  ])
+  const { client, queue, folder, events, child, exited } = await startAgent(db, stubborn, {
+    flags: ['--grace-ms', '60000'],
+  })
   await client.submit({ kind: 'x', queue })
   const pid = Number(await untilFile(join(folder, 'started')))
   terminate(child)

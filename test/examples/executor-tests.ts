@@ -34,6 +34,10 @@ export function testExecutor(file: string, db: TestDatabase) {
     const echoed = await settled(api, (await api.submit({ kind: 'echo', queue: id, payload })).id)
     expect(echoed).toMatchObject({ state: 'succeeded', result: payload, attempt: 1, fence: 1 })
 
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    const traced = await api.submit({ kind: 'trace', queue: id, traceparent })
+    expect(await settled(api, traced.id)).toMatchObject({ result: traceparent })
+
     const retried = { kind: 'fail', queue: id, max_attempts: 2, backoff: { base_ms: 1 } }
     const failed = await settled(api, (await api.submit(retried)).id)
     expect(failed).toMatchObject({ state: 'failed', attempt: 2, error: { code: 'exit_code' } })
@@ -58,6 +62,7 @@ export function testExecutor(file: string, db: TestDatabase) {
 
     expect(await runs()).toEqual([
       `${echoed.id} 1`,
+      `${traced.id} 1`,
       `${failed.id} 1`,
       `${failed.id} 2`,
       `${hopeless.id} 1`,

@@ -8,6 +8,7 @@ case $UNDERSTUDY_KIND in
   echo) echo 'noise, no JSON' && printf '%s\n' "$payload" ;;
   env) printf '{"attempt":%s,"checkpoint":%s,"token":"%s"}\n' \
     "$UNDERSTUDY_ATTEMPT" "$UNDERSTUDY_CHECKPOINT" "${UNDERSTUDY_TOKEN-}" ;;
+  trace) printf '"%s"\n' "${TRACEPARENT-}" ;;
   fail) exit 3 ;;
   hopeless) echo '{"code":"no_cat","message":"there is no cat","retryable":false}' && exit 1 ;;
   large) printf '"' && head -c 300000 /dev/zero | tr '\0' x && echo '"' ;;

@@ -21,6 +21,7 @@ test('a job goes from submit over poll and report to its end, under one fence', 
     lease_ttl_ms: 30_000,
     run_timeout_ms: 5_000,
     on_silence: 'continue',
+    traceparent: null,
   })
   expect(await api.job(job.id)).toMatchObject({
     state: 'leased',

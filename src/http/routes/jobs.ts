@@ -12,6 +12,8 @@ import {
   SubmitCreated,
   SubmitHeaders,
   SubmitReplayed,
+  TraceHeaders,
+  Traceparent,
 } from '../../contract/jobs.ts'
 import { invalid } from '../../errors.ts'
 import { access, authorizeQueues } from '../auth.ts'
@@ -51,7 +53,8 @@ function submitRoute(app: Scope, { jobs }: Services): void {
       },
     },
     async (request, reply) => {
-      const submit = withKey(request.body, request.headers['idempotency-key'])
+      const { headers } = request
+      const submit = withTrace(withKey(request.body, headers['idempotency-key']), headers)
       authorizeQueues(request.principal, [submit.queue])
       const answer = await jobs.submit(submit)
       return answer.replayed
@@ -71,6 +74,7 @@ function batchRoute(app: Scope, { jobs }: Services): void {
         operationId: 'submitJobs',
         summary: 'Submit up to 1000 jobs, all or nothing',
         description: 'Results in the order of the jobs; created: false for a key that was taken.',
+        headers: TraceHeaders,
         body: BatchSubmit,
         response: {
           200: answer('One result for each job, in order.', BatchAnswer),
@@ -79,7 +83,7 @@ function batchRoute(app: Scope, { jobs }: Services): void {
       },
     },
     (request) => {
-      const submits = request.body.jobs
+      const submits = request.body.jobs.map((job) => withTrace(job, request.headers))
       authorizeQueues(
         request.principal,
         submits.map(({ queue }) => queue),
@@ -157,4 +161,9 @@ function withKey(body: JobSubmit, header: string | undefined): JobSubmit {
     throw invalid('idempotency_key', 'differs from the header Idempotency-Key')
   }
   return { ...body, idempotency_key: header }
+}
+
+function withTrace(body: JobSubmit, { traceparent }: { traceparent?: string | undefined }) {
+  const { success } = Traceparent.safeParse(traceparent)
+  return success && body.traceparent === undefined ? { ...body, traceparent } : body
 }
