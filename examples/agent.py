@@ -135,7 +135,7 @@ class Agent:
         self.urls, self.at = urls, 0  # at: the replica that served last
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self.id, self.command, self.job = executor_id, command, None
-        self.leaving, self.draining, self.beat_now = False, False, Event()
+        self.leaving, self.draining, self.beat_now, self.seqs = False, False, Event(), itertools.count()
 
     def ask(self, call, make_body, seconds=2):
         """The answer of whichever replica serves, however long it takes; the body is made anew for
@@ -212,7 +212,8 @@ class Agent:
         if self.sent_at - self.heard_at > self.self_fence:
             if job and job.a["on_silence"] == "abort":
                 job.stop("silence")
-        return {"epoch": self.epoch, "assignments": [job.lease] if job else []}
+        beat = {"epoch": self.epoch, "seq": next(self.seqs)}
+        return {**beat, "assignments": [job.lease] if job else []}
 
     def unless_leaving(self, body):
         while self.draining and not self.leaving:

@@ -70,11 +70,11 @@ stop() { # LEASE REASON: timeout passes it on to the process group, and kills th
 }
 
 beat() { # until refused, or the agent is gone: then the job is stopped, and the next poll refused
-  local held heard=$SECONDS sent status seconds drain reason
+  local held heard=$SECONDS sent status seconds drain reason seq=0
   trap '' TERM INT
   while kill -0 "$$" 2>/dev/null; do
     held=$(<"$dir/held") sent=$SECONDS status=0
-    post "$id/heartbeat" 2 "{\"epoch\":$epoch,\"assignments\":[$held]}" || status=$?
+    post "$id/heartbeat" 2 "{\"epoch\":$epoch,\"seq\":$((seq += 1)),\"assignments\":[$held]}" || status=$?
     if ((status == 0)); then
       read -r seconds drain reason < <(jq -r '(if .revoked != [] then "revoked" elif .cancel != []
         then "cancelled" else "" end) as $reason | "\(.heartbeat_ms / 1000) \(.drain) \($reason)"' \

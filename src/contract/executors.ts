@@ -46,6 +46,9 @@ const held = { job_id: z.string().max(64), fence: Count }
 export const Heartbeat = z
   .strictObject({
     epoch: PositiveCount,
+    seq: Count.max(Number.MAX_SAFE_INTEGER).optional().meta({
+      description: 'Higher with each inventory: one that was overtaken counts against nothing.',
+    }),
     assignments: z
       .array(z.strictObject({ ...held, progress: Json.optional() }))
       .max(limits.inventory)

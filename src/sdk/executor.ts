@@ -203,7 +203,7 @@ export class Executor {
 
   async #beat(ended: AbortSignal): Promise<void> {
     let failures = 0
-    while (!ended.aborted) {
+    for (let seq = 0; !ended.aborted; seq += 1) {
       const beatNow = this.#beatNow.arm()
       let pauseMs: number
       const sentAt = this.#clock.monotonic()
@@ -214,10 +214,11 @@ export class Executor {
           path: this.#path('heartbeat'),
           body: {
             epoch: this.#registered.epoch,
+            seq,
             assignments: inventory.map(({ listed }) => listed),
           },
           timeoutMs: callMs,
-          // Not so long that one inventory, sent twice, passes for two that lack the same offer.
+          // Then with the inventory as it is by then.
           patienceMs: this.#registered.heartbeat_ms / 2,
           isRepeatable: true,
           signal: ended,

@@ -52,6 +52,8 @@ export interface DirectoryEntry {
   readonly profile: Profile
   /** The latest poll that brought work: its answer may have been lost. */
   lastPollId: string | null
+  /** The highest `seq` of its heartbeats; -1: none came with one. */
+  heardSeq: number
 }
 
 export interface ExecutorDirectoryOptions {
@@ -91,7 +93,7 @@ export class ExecutorDirectory {
     profile.members += 1
     this.forget(executorId)
     this.#profiles.set(key, profile)
-    const entry: DirectoryEntry = { executorId, epoch, profile, lastPollId: null }
+    const entry: DirectoryEntry = { executorId, epoch, profile, lastPollId: null, heardSeq: -1 }
     this.#entries.set(executorId, entry)
     return entry
   }

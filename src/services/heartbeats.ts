@@ -43,6 +43,7 @@ type Owner = { executor_id: string; epoch: number }
 interface Beat {
   owner: Owner
   receivedAt: number
+  seq: number | undefined
   listed: HeldLease[]
   told: (HeldLease & { progress: string })[]
 }
@@ -83,19 +84,40 @@ export class Heartbeats {
       }
       told.push({ ...lease, progress: text })
     }
-    const answer = await this.#beats.add({ owner, receivedAt, listed, told })
+    const answer = await this.#beats.add({ owner, receivedAt, seq: body.seq, listed, told })
     this.#o.stalls.answered(receivedAt)
     return answer
   }
 
   async #flush(beats: Beat[]): Promise<(HeartbeatAnswer | AppError)[]> {
     const term = requireServing(this.#o.gate)
-    const written = await this.#o.doors.asLeader(term, (tx) => this.#write(tx, beats))
-    for (const beat of beats) this.#giveBackLost(term, beat)
+    const latest = this.#latestOf(beats)
+    const written = await this.#o.doors.asLeader(term, (tx) => this.#write(tx, beats, latest))
+    for (const { owner, listed } of beats) this.#o.offers.show(owner.executor_id, listed)
+    for (const beat of latest) {
+      const entry = this.#o.directory.find(beat.owner.executor_id)
+      if (entry?.epoch === beat.owner.epoch) entry.heardSeq = beat.seq ?? entry.heardSeq
+      this.#giveBackLost(term, beat)
+    }
     return beats.map((beat) => this.#answer(term, beat, written))
   }
 
-  async #write(tx: Queryable, beats: Beat[]) {
+  /** Without those that were overtaken, or are repeated. Such a one is older than it looks: it lists what
+   *  is held, but may lack what was given out since, and know less of its progress. */
+  #latestOf(beats: Beat[]): Beat[] {
+    const heard = new Map<string, number>()
+    return beats.filter(({ owner, seq }) => {
+      if (seq === undefined) return true
+      const key = ownerKey(owner)
+      const entry = this.#o.directory.find(owner.executor_id)
+      const known = heard.get(key) ?? (entry?.epoch === owner.epoch ? entry.heardSeq : -1)
+      if (seq <= known) return false
+      heard.set(key, seq)
+      return true
+    })
+  }
+
+  async #write(tx: Queryable, beats: Beat[], latest: Beat[]) {
     const listed = beats.flatMap((beat) => beat.listed).filter(({ job_id }) => isJobId(job_id))
     const extended = new Set<string>()
     if (listed.length > 0) {
@@ -103,7 +125,7 @@ export class Heartbeats {
       for (const row of rows) extended.add(keyOf(row))
     }
     // The last word of a batch on each job; one statement may write a row only once.
-    const told = new Map(beats.flatMap((beat) => beat.told).map((item) => [item.job_id, item]))
+    const told = new Map(latest.flatMap((beat) => beat.told).map((item) => [item.job_id, item]))
     if (told.size > 0) await recordProgressIfHeld(tx, [...told.values()])
     const missing = listed.filter((lease) => !extended.has(keyOf(lease)))
     const standings = new Map<string, JobStanding>()
@@ -153,7 +175,7 @@ export class Heartbeats {
   /** Not awaited by the heartbeat that found them: they belong to no answer. */
   #giveBackLost(term: Term, beat: Beat): void {
     const { executor_id } = beat.owner
-    const lost = this.#o.offers.hear(executor_id, beat.listed, beat.receivedAt)
+    const lost = this.#o.offers.miss(executor_id, beat.receivedAt)
     if (lost.length === 0) return
     this.#o.polls.giveBack(term, lost).then(
       (offers) => {

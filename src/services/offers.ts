@@ -54,13 +54,13 @@ export class Offers {
     if (offers.size === 0) this.#byExecutor.delete(executorId)
   }
 
-  /** A heartbeat that lists `listed`. Returns the offers that are lost by now. */
-  hear(
-    executorId: string,
-    listed: HeldLease[],
-    receivedAt: number,
-  ): { job_id: string; fence: number }[] {
+  /** A heartbeat lists these. */
+  show(executorId: string, listed: HeldLease[]): void {
     for (const { job_id, fence } of listed) this.settle(executorId, job_id, fence)
+  }
+
+  /** A heartbeat does not list what is left. Returns the offers that are lost by now. */
+  miss(executorId: string, receivedAt: number): { job_id: string; fence: number }[] {
     const lost: { job_id: string; fence: number }[] = []
     for (const offer of this.#byExecutor.get(executorId)?.values() ?? []) {
       if (receivedAt <= offer.sentAt) continue

@@ -26,6 +26,17 @@ export async function untilWaiting(observer: pg.Client, pid: number): Promise<vo
   }
 }
 
+/** The pid of the first session of this database that waits for a lock. */
+export async function untilAnyWaiting(observer: pg.Client): Promise<number> {
+  for (;;) {
+    const { rows } = await observer.query<{ pid: number }>(
+      `SELECT pid FROM pg_locks JOIN pg_class c ON c.oid = relation
+        WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    )
+    if (rows[0]) return rows[0].pid
+  }
+}
+
 export async function pidOf(client: pg.Client): Promise<number> {
   const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
   return rows[0]?.pid ?? 0
