@@ -1,52 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import { fullJitter } from '../backoff.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import type {
-  Assignment,
-  HeartbeatAnswer,
-  PollAnswer,
-  Registered,
-  ReportItem,
-  ReportResult,
-} from '../contract/executors.ts'
+import type { Assignment, HeartbeatAnswer, PollAnswer, Registered } from '../contract/executors.ts'
 import { Nudge } from '../nudge.ts'
 import { ApiError, isContentRefused, UnavailableError } from './errors.ts'
+import type { CallName, ExecutorOptions } from './executor-options.ts'
 import { HeldJobs } from './held-jobs.ts'
-import type { JobHandler, StopReason } from './job-context.ts'
 import { toError } from './json.ts'
 import { ReplicaList } from './replica-list.ts'
 import { Reporter } from './reporter.ts'
 import { Transport } from './transport.ts'
 
-export interface ExecutorOptions {
-  /** Every replica, or the balancer in front of them. */
-  urls: string[]
-  token: string
-  /** Stable across restarts of one place: a new process takes over from the one before. */
-  executorId: string
-  /** Default: ['default']. */
-  queues?: string[]
-  labels?: Record<string, string>
-  /** Most jobs at a time. Default 1. */
-  capacity?: number
-  handler: JobHandler
-  /** Told of everything worth a log line. */
-  onEvent?(event: ExecutorEvent): void
-}
-
-type CallName = 'poll' | 'heartbeat' | 'report'
-
-export type ExecutorEvent =
-  | { type: 'registered'; epoch: number }
-  | { type: 'served'; call: CallName }
-  | { type: 'draining'; held: number }
-  | { type: 'started'; job: Assignment }
-  | { type: 'told_to_stop'; jobId: string; reason: StopReason }
-  | { type: 'reported'; item: ReportItem; result: ReportResult }
-  | { type: 'trouble'; call: CallName; error: Error }
-
 const pollWaitMs = 20_000
 const callMs = 2_000
+/** How long to look for a replica that registers before saying that there is none. */
+const registerMs = 2_000
 /** How long reports may still take once every handler has stopped on demand. */
 const lastReportsMs = 5_000
 const backoff = { baseMs: 500, factor: 2, capMs: 5_000 }
@@ -69,6 +37,8 @@ export class Executor {
     this.#o.onEvent?.({ type: 'told_to_stop', jobId: job.job_id, reason }),
   )
   readonly #beatNow = new Nudge()
+  /** Aborted while the control plane wants no new work to be taken. */
+  #drain = new AbortController()
   readonly #refused = new AbortController()
   #registered!: Registered
   #answeredAt = 0
@@ -138,18 +108,27 @@ export class Executor {
 
   async #register(signal: AbortSignal): Promise<void> {
     const { executorId, queues, labels, capacity } = this.#o
-    const sentAt = this.#clock.monotonic()
-    this.#registered = await this.#beats.call<Registered>({
-      method: 'POST',
-      path: '/v1/executors/register',
-      body: { executor_id: executorId, queues, labels, capacity },
-      timeoutMs: callMs,
-      patienceMs: Number.POSITIVE_INFINITY,
-      isRepeatable: true,
-      signal,
-    })
-    this.#answered(sentAt)
-    this.#o.onEvent?.({ type: 'registered', epoch: this.#registered.epoch })
+    for (let failures = 0; ; failures += 1) {
+      const sentAt = this.#clock.monotonic()
+      try {
+        this.#registered = await this.#beats.call<Registered>({
+          method: 'POST',
+          path: '/v1/executors/register',
+          body: { executor_id: executorId, queues, labels, capacity },
+          timeoutMs: callMs,
+          patienceMs: registerMs,
+          isRepeatable: true,
+          signal,
+        })
+        this.#answered(sentAt)
+        this.#o.onEvent?.({ type: 'registered', epoch: this.#registered.epoch })
+        return
+      } catch (error) {
+        if (signal.aborted || !(error instanceof UnavailableError)) throw error
+        this.#trouble('register', error)
+        await this.#clock.sleep(fullJitter(failures, backoff), signal)
+      }
+    }
   }
 
   async #poll(ended: AbortSignal): Promise<void> {
@@ -157,8 +136,9 @@ export class Executor {
     let failures = 0
     while (!ended.aborted) {
       const freed = this.#held.freed.arm()
+      const drain = this.#drain.signal
       const max = Math.min((this.#o.capacity ?? 1) - this.#held.size, 500)
-      if (max <= 0) {
+      if (max <= 0 || drain.aborted) {
         await this.#clock.sleep(60_000, freed, ended)
         continue
       }
@@ -171,7 +151,7 @@ export class Executor {
           patienceMs: Number.POSITIVE_INFINITY,
           isRepeatable: true,
           isParked: true,
-          signal: ended,
+          signal: AbortSignal.any([ended, drain]),
         })
         pollId = randomUUID()
         failures = 0
@@ -182,6 +162,7 @@ export class Executor {
       } catch (error) {
         if (ended.aborted) return
         // The answer may have been lost: the same poll_id is sent again.
+        if (drain.aborted) continue
         this.#trouble('poll', error)
         await this.#clock.sleep(fullJitter(failures++, backoff), ended)
       }
@@ -239,10 +220,15 @@ export class Executor {
     }
   }
 
-  #heed({ revoked, cancel }: HeartbeatAnswer): void {
+  #heed({ revoked, cancel, drain }: HeartbeatAnswer): void {
     this.#o.onEvent?.({ type: 'served', call: 'heartbeat' })
     for (const lease of revoked) this.#held.stop(lease, 'revoked')
     for (const lease of cancel) this.#held.stop(lease, 'cancelled')
+    if (drain === this.#drain.signal.aborted) return
+    if (drain) this.#drain.abort()
+    else this.#drain = new AbortController()
+    this.#held.freed.nudge()
+    this.#o.onEvent?.({ type: 'told_to_drain', drain })
   }
 
   /** Dated from when the heartbeat was sent: the lease was renewed no earlier than that. */

@@ -1,4 +1,5 @@
 export { Client, type ClientOptions, type JobFilter } from './client.ts'
 export { ApiError, JobFailure, JobRelease, UnavailableError } from './errors.ts'
-export { Executor, type ExecutorEvent, type ExecutorOptions } from './executor.ts'
+export { Executor } from './executor.ts'
+export type { ExecutorEvent, ExecutorOptions } from './executor-options.ts'
 export type { JobContext, JobHandler, StopReason } from './job-context.ts'

@@ -17,6 +17,8 @@ export interface ReporterOptions {
 
 const callMs = 2_000
 const mostAtOnce = 500
+/** Half of what a body may have: more would be refused, whoever was at fault. */
+const mostBytesAtOnce = 4 * 1_024 * 1_024
 const backoff = { baseMs: 200, factor: 2, capMs: 5_000 }
 
 /** Sends reports until each is answered, however long the control plane is away. */
@@ -42,7 +44,7 @@ export class Reporter {
     let failures = 0
     while (!ended.aborted) {
       const added = this.#added.arm()
-      const batch = this.#queue.slice(0, mostAtOnce)
+      const batch = firstOf(this.#queue)
       if (batch.length === 0) {
         await this.#o.clock.sleep(60_000, added, ended)
         continue
@@ -106,4 +108,15 @@ export class Reporter {
     )
     throw refusal
   }
+}
+
+/** As many as one call may carry, at least one. */
+function firstOf(queue: ReportItem[]): ReportItem[] {
+  let bytes = 0
+  const batch = queue.slice(0, mostAtOnce)
+  const beyond = batch.findIndex((item, index) => {
+    bytes += Buffer.byteLength(JSON.stringify(item))
+    return index > 0 && bytes > mostBytesAtOnce
+  })
+  return beyond === -1 ? batch : batch.slice(0, beyond)
 }

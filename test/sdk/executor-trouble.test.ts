@@ -1,61 +1,13 @@
-import { randomUUID } from 'node:crypto'
-import { expect, onTestFinished, test } from 'vitest'
-import { type Clock, systemClock } from '../../src/clock.ts'
-import {
-  Client,
-  Executor,
-  type ExecutorEvent,
-  type ExecutorOptions,
-  JobFailure,
-} from '../../src/sdk/index.ts'
+import { expect, test } from 'vitest'
+import { JobFailure } from '../../src/sdk/index.ts'
 import { useDatabase } from '../support/database.ts'
-import { adminToken, startActive } from '../support/replica.ts'
-import { Signals } from '../support/signals.ts'
-import { type Meddle, startProxy } from './meddling-proxy.ts'
+import { type HowToStart, quick, startExecutor } from './start-executor.ts'
 
 /** What a proxy, a handler or a control plane that is gone may do to an executor. */
 
 const db = useDatabase()
 
-/** Pauses a twentieth as long. */
-const quick: Clock = {
-  monotonic: () => systemClock.monotonic(),
-  sleep: (ms, ...signals) => systemClock.sleep(ms / 20, ...signals),
-}
-
-async function start(
-  options: Pick<ExecutorOptions, 'handler'> & Partial<ExecutorOptions>,
-  meddle: Meddle = () => undefined,
-  clock?: Clock,
-) {
-  const { api } = await startActive(db, { UNDERSTUDY_HEARTBEAT_MS: '50' })
-  const queue = `q-${randomUUID().slice(0, 8)}`
-  const events = new Signals<ExecutorEvent>()
-  const draining = new AbortController()
-  const stopping = new AbortController()
-  const executor = new Executor(
-    {
-      urls: [await startProxy(api.url, meddle)],
-      token: adminToken,
-      executorId: queue,
-      queues: [queue],
-      onEvent: (event) => events.fire(event),
-      ...options,
-    },
-    clock,
-  )
-  const ended = executor.run(draining.signal, stopping.signal)
-  ended.catch(() => undefined)
-  const client = new Client({ urls: [api.url], token: adminToken })
-  onTestFinished(async () => {
-    stopping.abort()
-    await Promise.all([ended.catch(() => undefined), client.close()])
-  })
-  const submit = async (payload: unknown = null) =>
-    (await client.submit({ kind: 'x', queue, payload, max_attempts: 1 })).job.id
-  const settled = (id: string) => client.waitForJob(id, 20_000)
-  return { api, events, stopping, ended, client, submit, settled }
-}
+const start = (...how: HowToStart) => startExecutor(db, ...how)
 
 const circular: unknown[] = []
 circular.push(circular)

@@ -54,6 +54,8 @@ function describe(event: ExecutorEvent): string | undefined {
   switch (event.type) {
     case 'registered':
       return `registered, epoch ${event.epoch}`
+    case 'told_to_drain':
+      return event.drain ? 'told to take no new work' : 'told to take work again'
     case 'draining':
       return `takes no new work; ${event.held} to finish (signal again to stop them at once)`
     case 'started':
