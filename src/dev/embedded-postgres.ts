@@ -6,7 +6,7 @@ import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { findFreePort } from './ports.ts'
-import { type Binaries, findBinaries } from './postgres-binaries.ts'
+import { type Binaries, type Build, findBinaries } from './postgres-binaries.ts'
 import { giveTo, runAs, type SystemUser } from './system-user.ts'
 
 /**
@@ -21,6 +21,8 @@ export interface EmbeddedOptions {
   settings?: Record<string, string>
   /** Default: a free one. */
   port?: number
+  /** Default: the one of package.json. */
+  build?: Build | undefined
 }
 
 export interface EmbeddedPostgres {
@@ -38,7 +40,7 @@ export interface EmbeddedPostgres {
 const role = 'understudy'
 
 export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  const { binaries, user, folder } = await findBinaries(options.folder)
+  const { binaries, user, folder } = await findBinaries(options.folder, options.build)
   const data = join(folder, 'data')
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const password = await readOrMakePassword(join(folder, 'password'))

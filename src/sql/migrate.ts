@@ -84,7 +84,7 @@ export async function migrate(options: MigrateOptions): Promise<number[]> {
   client.on('error', (error) => onProgress?.(`the session ended: ${error.message}`))
   await client.connect()
   try {
-    const deadline = Date.now() + patienceMs
+    const deadline = performance.now() + patienceMs
     await lockOutOthers(client, deadline, onProgress)
     const pending = await findPending(client, migrations)
     for (const migration of pending) {
@@ -112,7 +112,8 @@ async function lockOutOthers(
     )
     if (rows[0]?.locked) return
     if (asked === 0) onProgress?.('another migrator is at work; waiting for it')
-    if (Date.now() > deadline) throw new Error('another migrator is still at work; gave up waiting')
+    if (performance.now() > deadline)
+      throw new Error('another migrator is still at work; gave up waiting')
     await sleep(200)
   }
 }
@@ -145,7 +146,7 @@ async function apply(
       return await applyOnce(client, migration)
     } catch (error) {
       await client.query('ROLLBACK')
-      if (sqlState(error) !== '55P03' || Date.now() > deadline) throw error
+      if (sqlState(error) !== '55P03' || performance.now() > deadline) throw error
       onProgress?.(`${label(migration)} could not get its locks; trying again`)
       await sleep(500 * Math.random())
     }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
+import { findBuild, wantedVersion } from './postgres-versions.ts'
 
 export interface TestServer {
   /** Of a role that may create databases. */
@@ -15,11 +16,12 @@ export interface TestServer {
 }
 
 /** UNDERSTUDY_TEST_DATABASE_URL if it is set, else a container if a Docker engine answers, else the
- *  embedded server. Never a skip. */
+ *  embedded server; of the version of UNDERSTUDY_TEST_POSTGRES. Never a skip. */
 export async function startServer(): Promise<TestServer> {
+  const version = wantedVersion()
   const given = process.env.UNDERSTUDY_TEST_DATABASE_URL
   if (given) return { adminUrl: given, howToReach: given, stop: async () => undefined }
-  return (await dockerAnswers()) ? await startContainer() : await startEmbedded()
+  return (await dockerAnswers()) ? await startContainer(version) : await startEmbedded(version)
 }
 
 async function dockerAnswers(): Promise<boolean> {
@@ -33,10 +35,10 @@ async function dockerAnswers(): Promise<boolean> {
 
 const settings = { max_connections: '300', fsync: 'off', full_page_writes: 'off' }
 
-async function startContainer(): Promise<TestServer> {
+async function startContainer(version: string): Promise<TestServer> {
   const { PostgreSqlContainer } = await import('@testcontainers/postgresql')
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-  const container = await new PostgreSqlContainer('postgres:18-alpine')
+  const container = await new PostgreSqlContainer(`postgres:${version}-alpine`)
     .withCommand(['postgres', ...flags])
     .start()
   return {
@@ -48,10 +50,10 @@ async function startContainer(): Promise<TestServer> {
   }
 }
 
-async function startEmbedded(): Promise<TestServer> {
+async function startEmbedded(version: string): Promise<TestServer> {
   const folder = join(tmpdir(), `understudy-test-${process.pid}`)
   await mkdir(folder, { recursive: true })
-  const server = await startEmbeddedPostgres({ folder, settings })
+  const server = await startEmbeddedPostgres({ folder, settings, build: await findBuild(version) })
   return {
     adminUrl: server.adminUrl,
     howToReach: `their data is in ${server.folder}; it was stopped`,
