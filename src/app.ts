@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, handlerTimeoutMs } from './config.ts'
 import { duties } from './duties.ts'
-import { buildServer, type Server } from './http/server.ts'
+import { buildServer, type Server, type ServerOptions } from './http/server.ts'
 import { standingOf } from './http/standing.ts'
 import { type ElectionEvent, type ElectionOptions, runElection } from './leader/election.ts'
 import type { Gate } from './leader/gate.ts'
@@ -25,6 +25,7 @@ export interface Seams {
   clock?: Clock
   /** How long a balancer gets to see that this replica is no longer ready. */
   unreadyMs?: number
+  edge?: ServerOptions['edge']
   onElection?(event: ElectionEvent): void
 }
 
@@ -38,7 +39,7 @@ const jobLookMs = 500
  *  alone. */
 export async function createApp(config: Config, log: Log, seams: Seams = {}): Promise<App> {
   const parts = wireParts(config, log, await readMigrations(), seams.clock ?? systemClock)
-  return new App(config, log, seams, parts, await serve(config, log, parts))
+  return new App(config, log, seams, parts, await serve(config, log, seams, parts))
 }
 
 export class App {
@@ -134,7 +135,7 @@ async function stepDown(parts: Parts, term: Term): Promise<void> {
   term.lose('step_down')
 }
 
-function serve(config: Config, log: Log, parts: Parts) {
+function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
   const { clientDb, doors, gate, watch, wiring, identity, sweepStates } = parts
   const cluster = new Cluster({
     db: clientDb,
@@ -157,6 +158,8 @@ function serve(config: Config, log: Log, parts: Parts) {
       active_url: watch.leader?.is_led ? (watch.leader.advertised_url ?? undefined) : undefined,
     }),
     handlerTimeoutMs,
+    maxConnections: config.maxConnections,
+    edge,
     log,
   })
 }

@@ -65,6 +65,7 @@ export const serverSchema = z.object({
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info'),
   UNDERSTUDY_POOL_SIZE: z.coerce.number().int().min(2).max(200).default(10),
+  UNDERSTUDY_MAX_CONNECTIONS: z.coerce.number().int().min(10).max(1_000_000).default(32_000),
   UNDERSTUDY_LEADER_PING_MS: milliseconds(500),
   UNDERSTUDY_TRUST_WINDOW_MS: milliseconds(2_000),
   UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: milliseconds(3_000),
@@ -106,6 +107,7 @@ export interface Config {
   adminToken: string | undefined
   logLevel: string
   poolSize: number
+  maxConnections: number
   lostLeaseBudget: number
   timings: Timings
 }
@@ -208,6 +210,7 @@ export function loadConfig(env: Env = process.env): Config {
     adminToken: values.UNDERSTUDY_ADMIN_TOKEN,
     logLevel: values.UNDERSTUDY_LOG_LEVEL,
     poolSize: values.UNDERSTUDY_POOL_SIZE,
+    maxConnections: values.UNDERSTUDY_MAX_CONNECTIONS,
     lostLeaseBudget: values.UNDERSTUDY_LOST_LEASE_BUDGET,
     timings,
   })

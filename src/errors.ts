@@ -6,11 +6,14 @@ export const errorTable = {
   unauthenticated: { status: 401, retryable: false, level: 'info' },
   forbidden: { status: 403, retryable: false, level: 'info' },
   not_found: { status: 404, retryable: false, level: 'debug' },
+  request_timeout: { status: 408, retryable: true, level: 'debug' },
   idempotency_mismatch: { status: 409, retryable: false, level: 'info' },
   stale_term: { status: 409, retryable: false, level: 'info' },
   stale_epoch: { status: 409, retryable: false, level: 'info' },
   payload_too_large: { status: 413, retryable: false, level: 'info' },
   unsupported_media_type: { status: 415, retryable: false, level: 'debug' },
+  too_many_failures: { status: 429, retryable: true, level: 'debug' },
+  headers_too_large: { status: 431, retryable: false, level: 'debug' },
   internal: { status: 500, retryable: true, level: 'error' },
   controller_standby: { status: 503, retryable: true, level: 'debug' },
   controller_recovering: { status: 503, retryable: true, level: 'debug' },
@@ -35,16 +38,18 @@ export interface Fault {
 export class AppError extends Error {
   readonly code: ErrorCode
   readonly faults: Fault[]
+  readonly retryAfterMs: number | undefined
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { faults?: Fault[]; cause?: unknown } = {},
+    options: { faults?: Fault[]; cause?: unknown; retryAfterMs?: number } = {},
   ) {
     super(message, { cause: options.cause })
     this.name = 'AppError'
     this.code = code
     this.faults = options.faults ?? []
+    this.retryAfterMs = options.retryAfterMs
   }
 }
 

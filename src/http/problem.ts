@@ -13,13 +13,12 @@ export interface Whereabouts {
 
 const retryAfter = { minMs: 20, spreadMs: 130 }
 
-/** Sends an error as problem+json (RFC 9457). */
-export function sendProblem(
-  reply: FastifyReply,
-  error: AppError,
-  whereabouts: Whereabouts,
-): FastifyReply {
+export const problemMedia = 'application/problem+json'
+
+/** An error as problem+json (RFC 9457), and the headers that go with it. */
+export function toProblem(error: AppError, requestId: string, whereabouts: Whereabouts) {
   const { status, retryable } = errorTable[error.code]
+  const headers: Record<string, string> = { 'Cache-Control': 'no-store', 'X-Request-Id': requestId }
   const problem: Problem = {
     type: `urn:understudy:error:${error.code}`,
     title: STATUS_CODES[status] ?? 'Error',
@@ -27,22 +26,37 @@ export function sendProblem(
     code: error.code,
     detail: error.message,
     retryable,
-    request_id: reply.request.id,
+    request_id: requestId,
   }
   if (error.faults.length > 0) problem.errors = error.faults
-  if (status === 401) reply.header('WWW-Authenticate', 'Bearer')
+  if (status === 401) headers['WWW-Authenticate'] = 'Bearer'
   if (status === 503) {
-    const ms = Math.round(retryAfter.minMs + Math.random() * retryAfter.spreadMs)
     problem.role = whereabouts.role
     problem.term = whereabouts.term
     if (whereabouts.active_url !== undefined) problem.active_url = whereabouts.active_url
-    problem.retry_after_ms = ms
-    reply.header('Retry-After', String(Math.ceil(ms / 1_000)))
   }
+  const waitMs = status === 503 ? shortWaitMs() : error.retryAfterMs
+  if (waitMs !== undefined) {
+    problem.retry_after_ms = waitMs
+    headers['Retry-After'] = String(Math.ceil(waitMs / 1_000))
+  }
+  return { problem, headers }
+}
+
+function shortWaitMs(): number {
+  return Math.round(retryAfter.minMs + Math.random() * retryAfter.spreadMs)
+}
+
+export function sendProblem(
+  reply: FastifyReply,
+  error: AppError,
+  whereabouts: Whereabouts,
+): FastifyReply {
+  const { problem, headers } = toProblem(error, reply.request.id, whereabouts)
   return reply
-    .code(status)
-    .header('Cache-Control', 'no-store')
-    .type('application/problem+json')
+    .code(problem.status)
+    .headers(headers)
+    .type(problemMedia)
     .serializer((value: unknown) => JSON.stringify(value))
     .send(problem)
 }
@@ -67,7 +81,8 @@ export function toAppError(error: unknown): AppError {
   const known = code === undefined ? undefined : frameworkCodes[code]
   if (known) return new AppError(...known)
   if (code !== undefined && valueFault.test(code)) {
-    return new AppError('invalid_request', `not to be stored: ${(error as Error).message}`, {
+    // Not in its words: those may quote the value.
+    return new AppError('invalid_request', `a value that the database cannot hold (${code})`, {
       cause: error,
     })
   }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import Fastify, {
@@ -14,6 +13,18 @@ import { AppError, errorTable } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Principal } from '../services/tokens.ts'
 import { type Access, authenticate, authorize } from './auth.ts'
+import { Connections } from './connections.ts'
+import {
+  clientErrorHandler,
+  type EdgeLimits,
+  edgeDefaults,
+  httpOptions,
+  isHttp1,
+  maxParamLength,
+  requestId,
+  requestMs,
+  requireJson,
+} from './edge.ts'
 import { BodyParser } from './json-body.ts'
 import { openapiInfo, openapiTransforms } from './openapi.ts'
 import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
@@ -23,6 +34,7 @@ import { healthRoutes } from './routes/health.ts'
 import { jobRoutes } from './routes/jobs.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 import type { Services } from './services.ts'
+import { cutIfSlow } from './slow-bodies.ts'
 import { type Standing, standings } from './standing.ts'
 
 export interface ServerOptions {
@@ -32,23 +44,34 @@ export interface ServerOptions {
   refusal(): string
   whereabouts(): Whereabouts
   handlerTimeoutMs: number
+  maxConnections: number
+  /** For tests, which cannot wait as long as clients may. */
+  edge?: Partial<EdgeLimits> | undefined
   log: Log
 }
 
 export type Server = ReturnType<typeof createFastify>
 
-function createFastify({ log, handlerTimeoutMs, whereabouts }: ServerOptions) {
+function createFastify(
+  { log, whereabouts }: ServerOptions,
+  edge: EdgeLimits,
+  connections: Connections,
+) {
   return Fastify({
     loggerInstance: log,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({
+      disableRequestLogging: true,
+      requestIdLogLabel: 'request_id',
+    }),
     bodyLimit: limits.bodyBytes,
-    genReqId: () => randomUUID(),
-    requestTimeout: 15_000,
-    keepAliveTimeout: 75_000,
-    connectionTimeout: handlerTimeoutMs + 15_000,
+    genReqId: requestId,
+    requestTimeout: requestMs(edge),
+    keepAliveTimeout: edge.keepAliveMs,
+    connectionTimeout: edge.silentMs,
     forceCloseConnections: true,
-    routerOptions: { maxParamLength: 256, ignoreTrailingSlash: true },
-    http: { maxHeaderSize: 16 * 1_024 },
+    routerOptions: { maxParamLength, ignoreTrailingSlash: true },
+    http: httpOptions(edge),
+    clientErrorHandler: clientErrorHandler(log, connections, whereabouts),
     frameworkErrors: (error, _request, reply) =>
       sendProblem(reply, toAppError(error), whereabouts()),
   }).withTypeProvider<ZodTypeProvider>()
@@ -56,8 +79,11 @@ function createFastify({ log, handlerTimeoutMs, whereabouts }: ServerOptions) {
 
 /** The server with every route, not yet listening. */
 export async function buildServer(options: ServerOptions): Promise<Server> {
-  const { services } = options
-  const app = createFastify(options)
+  const { services, handlerTimeoutMs, maxConnections } = options
+  const silentMs = handlerTimeoutMs + 15_000
+  const edge = { ...edgeDefaults, maxConnections, silentMs, ...options.edge }
+  const connections = new Connections(edge)
+  const app = createFastify(options, edge, connections)
   const bodies = new BodyParser()
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
@@ -72,7 +98,10 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   })
   refuseRoutesWithoutAccess(app)
   answerErrors(app, options)
-  guard(app, options)
+  // Any that was dropped may have brought a heartbeat (invariant 7).
+  connections.guard(app.server, () => services.stalls.note())
+  guardConnection(app, connections, edge)
+  guard(app, options, connections)
   await app.register(swagger, {
     openapi: openapiInfo,
     ...openapiTransforms,
@@ -140,20 +169,37 @@ const nobody: Principal = {
   queues: null,
 }
 
-/** The gate first, from memory; then who asks, and whether they may. */
-function guard(app: Server, options: ServerOptions) {
+/** What holds whoever asks, and for whatever. */
+function guardConnection(app: Server, connections: Connections, { bodyPace }: EdgeLimits) {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('X-Request-Id', request.id)
+    connections.begin(request.raw)
+    const isOdd = !isHttp1(request.raw)
+    if (isOdd || connections.isSpare(request.raw.socket)) reply.header('Connection', 'close')
+    if (isOdd) throw new AppError('invalid_request', 'send HTTP/1.1 with a Host header')
+    cutIfSlow(request, reply, bodyPace)
+  })
+  app.addHook('onResponse', async (request) => connections.answered(request.raw))
+}
+
+/** The gate first, from memory; then who asks, and whether they may; then what they send. */
+function guard(app: Server, options: ServerOptions, connections: Connections) {
   const { services } = options
   app.decorateRequest('principal')
   app.addHook('onRequest', async (request) => {
     request.principal = nobody
     const { access } = request.routeOptions.config
     if (!access) return
+    if (access.roles !== 'anyone' && connections.isSpare(request.raw.socket)) {
+      throw new AppError('overloaded', 'this replica has as many connections as it takes')
+    }
     checkGate(access, options)
     if (access.roles === 'anyone') return
     const receivedAt = services.stalls.now()
     request.principal = await authenticate(request, services.tokens)
     if (access.renewsLeases) services.stalls.answered(receivedAt)
     authorize(request.principal, access)
+    requireJson(request.raw)
   })
 }
 

@@ -23,6 +23,7 @@ async function describeApi() {
     refusal: () => '',
     whereabouts: () => ({ role: 'standby', term: 0, active_url: undefined }),
     handlerTimeoutMs,
+    maxConnections: 10,
     log: createLog('silent'),
   })
   await server.ready()

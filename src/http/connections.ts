@@ -1,0 +1,77 @@
+import type { IncomingMessage, Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { AppError } from '../errors.ts'
+
+export interface ConnectionLimits {
+  /** Beyond these a connection is spare: it serves one probe, or one refusal. */
+  maxConnections: number
+  spareConnections: number
+  /** How long a spare connection may last. */
+  spareMs: number
+  /** Requests without an answer on one connection, those parked included. */
+  maxUnanswered: number
+}
+
+interface Connection {
+  isSpare: boolean
+  unanswered: number
+  /** The latest request. */
+  latest: IncomingMessage | undefined
+}
+
+/** Counts the connections of a server and what each asks for at once. Node itself would read any number of
+ *  requests from one connection, and hold them all. */
+export class Connections {
+  readonly #limits: ConnectionLimits
+  readonly #known = new WeakMap<Socket, Connection>()
+  #open = 0
+
+  constructor(limits: ConnectionLimits) {
+    this.#limits = limits
+  }
+
+  /** `onDrop`: a connection was closed unheard, beyond the spare ones. */
+  guard(server: Server, onDrop: () => void): void {
+    server.maxConnections = this.#limits.maxConnections + this.#limits.spareConnections
+    server.on('drop', onDrop)
+    server.on('connection', (socket) => this.#accept(socket))
+  }
+
+  #accept(socket: Socket): void {
+    const isSpare = this.#open >= this.#limits.maxConnections
+    this.#known.set(socket, { isSpare, unanswered: 0, latest: undefined })
+    this.#open += 1
+    const end = isSpare ? setTimeout(() => socket.destroy(), this.#limits.spareMs) : undefined
+    socket.once('close', () => {
+      this.#open -= 1
+      clearTimeout(end)
+    })
+  }
+
+  /** A request has come. Throws for one too many; then its connection is closed. */
+  begin(request: IncomingMessage): void {
+    const connection = this.#known.get(request.socket)
+    if (!connection) return
+    connection.unanswered += 1
+    connection.latest = request
+    if (connection.unanswered <= this.#limits.maxUnanswered) return
+    request.socket.destroy()
+    throw new AppError('overloaded', 'too many requests at once on one connection')
+  }
+
+  answered({ socket }: IncomingMessage): void {
+    const connection = this.#known.get(socket)
+    if (connection) connection.unanswered -= 1
+  }
+
+  isSpare(socket: Socket): boolean {
+    return this.#known.get(socket)?.isSpare ?? false
+  }
+
+  /** Whether the next answer on this connection is that of the request which its client has not finished
+   *  sending, and of no other. */
+  awaitsRest(socket: Socket): boolean {
+    const { unanswered = 0, latest } = this.#known.get(socket) ?? {}
+    return unanswered === 0 || (unanswered === 1 && latest?.complete === false)
+  }
+}
