@@ -8,7 +8,7 @@ import { type ElectionEvent, type ElectionOptions, runElection } from './leader/
 import type { Gate } from './leader/gate.ts'
 import type { Term } from './leader/term.ts'
 import type { Watch } from './leader/watch.ts'
-import type { Log } from './log.ts'
+import type { Log, ReplicaLog } from './log.ts'
 import { runEvery } from './loop.ts'
 import { type Parts, wireParts } from './parts.ts'
 import { Cluster } from './services/cluster.ts'
@@ -37,7 +37,7 @@ const jobLookMs = 500
 
 /** The composition root: every part is wired in this file, and the order of start and stop stands here
  *  alone. */
-export async function createApp(config: Config, log: Log, seams: Seams = {}): Promise<App> {
+export async function createApp(config: Config, log: ReplicaLog, seams: Seams = {}): Promise<App> {
   const parts = wireParts(config, log, await readMigrations(), seams.clock ?? systemClock)
   return new App(config, log, seams, parts, await serve(config, log, seams, parts))
 }

@@ -66,6 +66,7 @@ export const serverSchema = z.object({
     .default('info'),
   UNDERSTUDY_POOL_SIZE: z.coerce.number().int().min(2).max(200).default(10),
   UNDERSTUDY_MAX_CONNECTIONS: z.coerce.number().int().min(10).max(1_000_000).default(32_000),
+  UNDERSTUDY_FAILED_LOGINS_PER_MINUTE: z.coerce.number().int().min(1).max(1_000_000).default(30),
   UNDERSTUDY_LEADER_PING_MS: milliseconds(500),
   UNDERSTUDY_TRUST_WINDOW_MS: milliseconds(2_000),
   UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: milliseconds(3_000),
@@ -108,6 +109,7 @@ export interface Config {
   logLevel: string
   poolSize: number
   maxConnections: number
+  failedLoginsPerMinute: number
   lostLeaseBudget: number
   timings: Timings
 }
@@ -211,6 +213,7 @@ export function loadConfig(env: Env = process.env): Config {
     logLevel: values.UNDERSTUDY_LOG_LEVEL,
     poolSize: values.UNDERSTUDY_POOL_SIZE,
     maxConnections: values.UNDERSTUDY_MAX_CONNECTIONS,
+    failedLoginsPerMinute: values.UNDERSTUDY_FAILED_LOGINS_PER_MINUTE,
     lostLeaseBudget: values.UNDERSTUDY_LOST_LEASE_BUDGET,
     timings,
   })

@@ -1,9 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from './clock.ts'
 import type { Config } from './config.ts'
 import { Gate } from './leader/gate.ts'
 import { channel, Watch } from './leader/watch.ts'
-import type { Log } from './log.ts'
+import type { Log, ReplicaLog } from './log.ts'
 import type { LoopState } from './loop.ts'
 import { type Hint, HintSender } from './services/hints.ts'
 import { heedHint, wireServices } from './services/wire.ts'
@@ -17,7 +16,7 @@ import { version } from './version.ts'
 /** What a replica is made of, wired but not started. */
 export type Parts = ReturnType<typeof wireParts>
 
-export function wireParts(config: Config, log: Log, migrations: Migration[], clock: Clock) {
+export function wireParts(config: Config, log: ReplicaLog, migrations: Migration[], clock: Clock) {
   const onRefusedSettings = sayOnce(log)
   const { databaseUrl: url, name, poolSize: size } = config
   const pools = openPools({ url, name, size, log, onRefusedSettings })
@@ -25,11 +24,12 @@ export function wireParts(config: Config, log: Log, migrations: Migration[], clo
   const clientDb = createReader(pools.client)
   const doors = createDoors(pools)
   const gate = new Gate()
+  log.context = () => (gate.leading ? { term: gate.leading.number } : {})
   const hints = new HintSender(db, channel, clock, log)
   const sendHint = (hint: Hint) => hints.send(hint)
   const wiring = wireServices({ config, db, clientDb, doors, gate, clock, log, sendHint })
   const identity = {
-    replicaId: randomUUID(),
+    replicaId: log.replicaId,
     name,
     advertisedUrl: '',
     role: config.role,

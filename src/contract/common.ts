@@ -99,7 +99,7 @@ export const Problem = z
       .string()
       .optional()
       .meta({ description: 'On 503: where the active replica said it can be reached.' }),
-    retry_after_ms: Count.optional().meta({ description: 'On 503: when to try again.' }),
+    retry_after_ms: Count.optional().meta({ description: 'On 429 and 503: when to try again.' }),
   })
   .meta({ id: 'Problem' })
 export type Problem = z.infer<typeof Problem>

@@ -39,13 +39,13 @@ export const access = {
 
 export async function authenticate(
   request: FastifyRequest,
-  tokens: { authenticate(presented: string): Promise<Principal | undefined> },
+  tokens: { authenticate(presented: string, address: string): Promise<Principal | undefined> },
 ): Promise<Principal> {
   const [, presented] = /^Bearer +([^\s]+)$/i.exec(request.headers.authorization ?? '') ?? []
   if (presented === undefined) {
     throw new AppError('unauthenticated', 'send a token: Authorization: Bearer …')
   }
-  const principal = await tokens.authenticate(presented)
+  const principal = await tokens.authenticate(presented, request.ip)
   if (!principal) throw new AppError('unauthenticated', 'the token is unknown, expired or revoked')
   return principal
 }

@@ -68,7 +68,7 @@ const jsonType = /^application\/json(?:; ?charset=utf-8)?$/i
 
 /** Compared as a whole, before anything takes it apart: what a lenient reader makes of a strange type is how
  *  validation was passed by (CVE-2025-32442, CVE-2026-25223, -3419, -33806). */
-export function requireJson({ method, headers }: IncomingMessage): void {
+export function requireJson({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>) {
   if (method === 'GET' || method === 'HEAD') return
   const { 'content-type': type, 'content-length': length, 'transfer-encoding': coding } = headers
   const hasBody = coding !== undefined || (length !== undefined && length !== '0')

@@ -1,8 +1,10 @@
 import { setImmediate } from 'node:timers/promises'
 import { AppError, invalid } from '../errors.ts'
 
-/** Deeper than any honest document; far from what the stacks of Node and Postgres can follow. */
-const mostLevels = 100
+/** Deeper and wider than any honest document; far from what the stacks of Node and Postgres can follow, and
+ *  from where an object becomes slow. docs/limits.md. */
+const mostLevels = 64
+const mostKeys = 10_000
 
 /** From here on a body takes its turn: many that arrive together would be one stall of the event loop,
  *  longer than the trust window. */
@@ -24,8 +26,13 @@ export class BodyParser {
 /** Parses a body. Keys like __proto__ are data: nothing here merges a body into another object. */
 export function parseJsonBody(text: string): unknown {
   if (text.trim() === '') throw new AppError('malformed_json', 'the body is empty')
-  const { levels, lostAt } = survey(text)
-  if (levels > mostLevels) throw invalid('', `nested deeper than ${mostLevels} levels`)
+  const { deepAt, wideAt, lostAt } = survey(text)
+  if (deepAt !== undefined) {
+    throw invalid(pathTo(text, deepAt), `nested deeper than ${mostLevels} levels`)
+  }
+  if (wideAt !== undefined) {
+    throw invalid(pathTo(text, wideAt), `more than ${mostKeys} keys in one object`)
+  }
   const body = parse(text)
   if (lostAt !== undefined) {
     throw invalid(pathTo(text, lostAt), 'a number that a double cannot hold; send it as text')
@@ -33,31 +40,51 @@ export function parseJsonBody(text: string): unknown {
   return body
 }
 
+/** Says where, but never what: V8's own message quotes the body. */
 function parse(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new AppError('malformed_json', `the body is not JSON: ${(error as Error).message}`)
+    const [where = ''] = / at position \d+(?: \(.*\))?$/.exec((error as Error).message) ?? []
+    throw new AppError('malformed_json', `the body is not JSON${where}`)
   }
 }
 
 const [quote, backslash, comma, colon, point] = [0x22, 0x5c, 0x2c, 0x3a, 0x2e]
 const [openArray, closeArray, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d]
 
-/** How deep arrays and objects are nested, and where the first number stands that JSON.parse would
- *  change. A reviver could tell as well, in twenty times the time. */
-function survey(text: string): { levels: number; lostAt: number | undefined } {
+/** What of a text is refused, whether or not it is JSON. */
+interface Survey {
+  /** Where an array or object opens that is too deep. */
+  deepAt?: number
+  /** Where an object opens that has too many keys. */
+  wideAt?: number
+  /** Where the first number stands that JSON.parse would change. */
+  lostAt?: number | undefined
+}
+
+/** Of the objects and arrays that are open, from the outermost: where they open, and their keys so far. */
+const openedAt = new Int32Array(mostLevels + 1)
+const keysSoFar = new Int32Array(mostLevels + 1)
+
+/** One pass. A reviver could tell as well, in twenty times the time. */
+function survey(text: string): Survey {
   let level = 0
-  let levels = 0
   let lostAt: number | undefined
   for (let at = 0; at < text.length; at += 1) {
     const char = text.charCodeAt(at)
     if (char === quote) at = endOfString(text, at)
     else if (char === openArray || char === openObject) {
       level += 1
-      if (level > levels) levels = level
+      if (level > mostLevels) return { deepAt: at }
+      openedAt[level] = at
+      keysSoFar[level] = 0
     } else if (char === closeArray || char === closeObject) level -= 1
-    else if (isDigit(char)) {
+    else if (char === colon) {
+      const keys = (keysSoFar[level] ?? 0) + 1
+      if (keys > mostKeys) return { wideAt: openedAt[level] ?? 0 }
+      keysSoFar[level] = keys
+    } else if (isDigit(char)) {
       const end = endOfNumber(text, at)
       if (lostAt === undefined && mayBeLost(text, at, end) && isLost(text.slice(at, end))) {
         lostAt = at
@@ -65,7 +92,7 @@ function survey(text: string): { levels: number; lostAt: number | undefined } {
       at = end - 1
     }
   }
-  return { levels, lostAt }
+  return { lostAt }
 }
 
 /** Where what stands at `offset` belongs: the keys and indices that lead to it. */
@@ -85,7 +112,8 @@ function pathTo(text: string, offset: number): string {
     else if (char === colon) path[last] = lastString
     else if (char === comma && typeof path[last] === 'number') path[last] += 1
   }
-  return path.join('.')
+  // Keys of any length, as deep as may be: enough of them to find the place.
+  return path.join('.').slice(0, 256).toWellFormed()
 }
 
 /** The closing quote of the string that opens at `at`. */

@@ -14,6 +14,7 @@ const meanings = {
   409: 'It does not fit what is there: see `code`.',
   413: 'Larger than this route takes.',
   415: 'Send application/json.',
+  429: 'Too many tokens of this address were wrong of late.',
   503: 'Nothing was done; try again, where and when it says.',
 } as const
 
@@ -21,7 +22,7 @@ type Status = keyof typeof meanings
 
 /** The refusals that every route behind a token can give, and those that are its own. */
 export function problems<Own extends Status = never>(...own: Own[]) {
-  return refusals<400 | 401 | 403 | 503 | Own>(400, 401, 403, 503, ...own)
+  return refusals<400 | 401 | 403 | 429 | 503 | Own>(400, 401, 403, 429, 503, ...own)
 }
 
 /** These refusals, as the API document describes them. */

@@ -135,13 +135,13 @@ function refuseRoutesWithoutAccess(app: Server) {
   })
 }
 
-function answerErrors(app: Server, { log, whereabouts, services }: ServerOptions) {
+function answerErrors(app: Server, { whereabouts, services }: ServerOptions) {
   app.setErrorHandler((error, request, reply) => {
     const problem = toAppError(error)
     const isUnserved = errorTable[problem.code].status === 503
     // Whatever kept it from being answered, at whichever stage, must not cost a lease (invariant 7).
     if (isUnserved && request.routeOptions.config.access?.renewsLeases) services.stalls.note()
-    logRefusal(log, request, problem)
+    logRefusal(request, problem)
     return sendProblem(reply, problem, whereabouts())
   })
   app.setNotFoundHandler((_request, reply) =>
@@ -149,17 +149,18 @@ function answerErrors(app: Server, { log, whereabouts, services }: ServerOptions
   )
 }
 
-/** A refusal that we meant needs no stack; what caused one that we did not mean is the news. */
-function logRefusal(log: Log, request: FastifyRequest, problem: AppError) {
-  const { code, cause, message } = problem
+/** A refusal that we meant needs no stack; what caused one that we did not mean is the news. What exactly
+ *  was refused is told to who sent it, and to nobody else: it may quote the request. */
+function logRefusal({ log, method, routeOptions, principal }: FastifyRequest, problem: AppError) {
+  const { code, cause } = problem
   const { level } = errorTable[code]
-  const route = `${request.method} ${request.routeOptions.url ?? ''}`
-  const context = { request_id: request.id, code, detail: message }
+  const route = `${method} ${routeOptions.url ?? ''}`
+  const context = { token_id: principal?.tokenId || undefined, code }
   if (cause === undefined) log.debug(context, `${route} refused`)
   else if (code === 'internal') log.error({ ...context, err: cause }, `${route} failed`)
   // Only what the schemas should have refused comes with a cause here.
   else if (code === 'invalid_request') log.warn({ ...context, err: cause }, `${route} refused`)
-  else log[level]({ ...context, cause: String(cause) }, `${route} refused`)
+  else log[level]({ ...context, cause }, `${route} refused`)
 }
 
 const nobody: Principal = {
@@ -179,7 +180,12 @@ function guardConnection(app: Server, connections: Connections, { bodyPace }: Ed
     if (isOdd) throw new AppError('invalid_request', 'send HTTP/1.1 with a Host header')
     cutIfSlow(request, reply, bodyPace)
   })
-  app.addHook('onResponse', async (request) => connections.answered(request.raw))
+  app.addHook('onResponse', async ({ raw, log, method, routeOptions }, reply) => {
+    connections.answered(raw)
+    if (!log.isLevelEnabled('debug')) return
+    const { statusCode: status, elapsedTime } = reply
+    log.debug({ status, ms: Math.round(elapsedTime) }, `${method} ${routeOptions.url ?? ''}`)
+  })
 }
 
 /** The gate first, from memory; then who asks, and whether they may; then what they send. */

@@ -49,12 +49,15 @@ const unsentCodes = new Set([
  *  an edge machine, too. */
 const slowestLine = 32
 
+/** Refusals that are about the moment: the request came too slowly, or its address guessed too often. */
+const passing = new Set([408, 429])
+
 /** A replica's hint is heeded within these: neither a hot loop nor an hour of silence. */
 const hint = { leastMs: 20, mostMs: 5_000 }
 
 /**
  * HTTP to whichever replica serves. When there is no answer, or none of a replica that serves (a 5xx, a
- * 429, or something that a proxy wrote), it goes on to the next URL, the first time at once; when all
+ * 408 or 429, or something that a proxy wrote), it goes on to the next URL, the first time at once; when all
  * were tried it waits as long as a replica said, else with full jitter up to 5 s. One transport is one
  * set of connections, so a long poll never holds up a heartbeat.
  */
@@ -153,7 +156,8 @@ function outcomeOf(
   retryAfter: string | string[] | undefined,
 ): Outcome {
   const problem = toProblem(body)
-  const isRefusal = status >= 400 && status < 500 && status !== 429 && problem.code !== undefined
+  const isRefusal =
+    status >= 400 && status < 500 && !passing.has(status) && problem.code !== undefined
   const isServed = status >= 200 && status < 300 && body !== undefined
   if (isServed || isRefusal || status === 413) return { type: 'answer', status, body }
   return {

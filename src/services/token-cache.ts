@@ -39,6 +39,11 @@ export class TokenCache {
     })
   }
 
+  /** Whether it was found good of late. */
+  has(id: string): boolean {
+    return this.#tokens.has(id)
+  }
+
   /** The token with this id if it is valid now. */
   async find(id: string): Promise<FoundToken | undefined> {
     const age = this.#clock.monotonic() - this.#askedAt

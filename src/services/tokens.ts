@@ -5,6 +5,7 @@ import type { Doors } from '../sql/doors.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { insertToken, listTokens, revokeToken, type TokenRow } from '../sql/tokens.ts'
 import { type Actor, audit } from './audit.ts'
+import type { FailedLogins } from './failed-logins.ts'
 import type { TokenCache } from './token-cache.ts'
 
 /** Who makes a request, and what it is bound to. */
@@ -21,6 +22,7 @@ export interface TokensOptions {
   db: Queryable
   doors: Doors
   cache: TokenCache
+  failedLogins: FailedLogins
   adminToken: string | undefined
   onChange(): void
 }
@@ -45,21 +47,29 @@ export class Tokens {
     this.#adminHash = options.adminToken === undefined ? undefined : sha256(options.adminToken)
   }
 
-  /** Undefined: not one of ours, revoked, or expired. */
-  async authenticate(presented: string): Promise<Principal | undefined> {
-    if (this.#adminHash && timingSafeEqual(sha256(presented), this.#adminHash)) {
+  /** Undefined: not one of ours, revoked, or expired. Throws too_many_failures for a token that is not in
+   *  memory, from an address that has shown too many of those. */
+  async authenticate(presented: string, address: string): Promise<Principal | undefined> {
+    const { cache, failedLogins } = this.#o
+    const shown = sha256(presented)
+    if (this.#adminHash && timingSafeEqual(shown, this.#adminHash)) {
       return { tokenId: bootstrap, role: 'admin', executorPattern: null, queues: null }
     }
-    const [, id, secret] = tokenForm.exec(presented) ?? []
-    if (id === undefined || secret === undefined) return undefined
-    const token = await this.#o.cache.find(id)
-    if (!token || !timingSafeEqual(sha256(secret), token.secret_hash)) return undefined
-    return {
-      tokenId: id,
-      role: token.role,
-      executorPattern: token.executor_id,
-      queues: token.queues,
+    const digest = shown.toString('base64')
+    const [, id = '', secret = ''] = tokenForm.exec(presented) ?? []
+    if (!cache.has(id)) await failedLogins.refuseIfSpent(address, digest)
+    const token = id === '' ? undefined : await cache.find(id)
+    if (token && timingSafeEqual(sha256(secret), token.secret_hash)) {
+      return {
+        tokenId: id,
+        role: token.role,
+        executorPattern: token.executor_id,
+        queues: token.queues,
+      }
     }
+    await failedLogins.refuseIfSpent(address, digest)
+    await failedLogins.note(address, digest)
+    return undefined
   }
 
   /** Runs what waits for long. When its token ends, it is as if the client had hung up: nothing is given

@@ -12,6 +12,7 @@ import { AuditLog } from './audit.ts'
 import { ClassCatalog } from './class-catalog.ts'
 import { ExecutorDirectory } from './executor-directory.ts'
 import { Executors } from './executors.ts'
+import { FailedLogins } from './failed-logins.ts'
 import { Heartbeats } from './heartbeats.ts'
 import { decodeHint, type Hint } from './hints.ts'
 import { JobWaits } from './job-waits.ts'
@@ -46,7 +47,7 @@ export type Wiring = ReturnType<typeof wireServices>
 export function wireServices(o: WiringOptions) {
   const shared = wireShared(o)
   const { catalog, leaseEnds, waits, offers, wakeNudge, tokenCache } = shared
-  const { config, clientDb, doors, gate, sendHint } = o
+  const { config, clientDb, doors, gate, log, sendHint } = o
   const work = wireWork(o, shared)
   const jobs = new Jobs({
     db: clientDb,
@@ -68,10 +69,12 @@ export function wireServices(o: WiringOptions) {
     db: clientDb,
     doors,
     cache: tokenCache,
+    failedLogins: new FailedLogins({ log, most: config.failedLoginsPerMinute }),
     adminToken: config.adminToken,
     onChange: () => sendHint({ type: 'tokens' }),
   })
   leaseEnds.subscribe((ends) => {
+    if (log.isLevelEnabled('debug')) for (const end of ends) logEnd(log, end)
     for (const { job } of ends) {
       if (job.executor_id !== null) offers.settle(job.executor_id, job.id, job.fence)
     }
@@ -80,6 +83,12 @@ export function wireServices(o: WiringOptions) {
     work.polls.markReady(ends.filter(isClaimable).map(({ job }) => job.class_id))
   })
   return { ...shared, ...work, jobs, tokens, auditLog: new AuditLog(clientDb) }
+}
+
+/** Whatever ended it, a report or a sweep. */
+function logEnd(log: Log, { job, outcome, to }: LeaseEnd): void {
+  const { id, executor_id, fence, attempt } = job
+  log.debug({ job_id: id, executor_id, fence, attempt, outcome, job_state: to }, 'lease ended')
 }
 
 function isDelayed({ to, delayMs }: LeaseEnd): boolean {

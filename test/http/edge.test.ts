@@ -98,14 +98,6 @@ test('what is too large is 413: a body, a payload, a result', async () => {
   expect((await api.job(job.id)).state).toBe('leased')
 })
 
-test('JSON nested too deeply is the sender’s fault, not ours', async () => {
-  const { api } = await startActive(db)
-  const raw = `{"kind":"deep","payload":${'['.repeat(50_000)}${']'.repeat(50_000)}}`
-  const answer = await api.post('/v1/jobs', undefined, { raw })
-  expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_request' } })
-  expect((await api.get('/health/live')).status).toBe(200)
-})
-
 test('an unknown route is a problem, and a method that it has not too', async () => {
   const { api } = await startActive(db)
   for (const [method, path] of [

@@ -162,10 +162,12 @@ test('a malformed request that follows a parked one takes nobody’s answer', as
   expect(raw.received).toBe('')
 })
 
+/** Far below the time that a whole request has. */
+const quick = { headersMs: 200, lookMs: 20 }
 const small = { headersMs: 200, bodyPace: { graceMs: 200, slowest: 1_000 }, lookMs: 20 }
 
 test('a header that comes byte by byte is cut with 408', async () => {
-  const { api } = await startActive(db, {}, { edge: small })
+  const { api } = await startActive(db, {}, { edge: quick })
   const raw = new RawConnection(api.url).write('GET /health/live HTTP/1.1\r\nHost: x\r\nX-A: ')
   const sent = await raw.drip('x')
   expect(sent).toBeGreaterThan(1)
@@ -174,7 +176,7 @@ test('a header that comes byte by byte is cut with 408', async () => {
 })
 
 test('a connection on which nothing is ever said is closed', async () => {
-  const { api } = await startActive(db, {}, { edge: small })
+  const { api } = await startActive(db, {}, { edge: quick })
   const raw = new RawConnection(api.url)
   await raw.closed
   expect(raw.received).not.toMatch(/HTTP\/1\.1 [235]/)

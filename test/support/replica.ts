@@ -5,6 +5,7 @@ import type { ElectionEvent } from '../../src/leader/election.ts'
 import { createLog } from '../../src/log.ts'
 import { Api } from './api.ts'
 import type { TestDatabase } from './database.ts'
+import type { LogLines } from './log-lines.ts'
 import { Signals } from './signals.ts'
 
 export const adminToken = 'admin-token-of-the-tests'
@@ -22,6 +23,7 @@ export async function startReplica(
   db: Pick<TestDatabase, 'url'>,
   env: Record<string, string> = {},
   seams: Seams = {},
+  logged?: LogLines,
 ): Promise<TestReplica> {
   started += 1
   const config = loadConfig({
@@ -35,7 +37,8 @@ export async function startReplica(
     ...env,
   })
   const events = new Signals<ElectionEvent>()
-  const log = createLog(process.env.UNDERSTUDY_TEST_LOG ?? 'silent', { name: config.name })
+  const level = logged?.level ?? process.env.UNDERSTUDY_TEST_LOG ?? 'silent'
+  const log = createLog(level, { name: config.name }, logged)
   const app = await createApp(config, log, {
     unreadyMs: 0,
     ...seams,
@@ -54,8 +57,9 @@ export async function startActive(
   db: Pick<TestDatabase, 'url'>,
   env: Record<string, string> = {},
   seams: Seams = {},
+  logged?: LogLines,
 ): Promise<TestReplica> {
-  const replica = await startReplica(db, env, seams)
+  const replica = await startReplica(db, env, seams, logged)
   await replica.api.untilActive()
   return replica
 }

@@ -13,6 +13,7 @@ import {
 } from '../../contract/executors.ts'
 import { access, authorizeAct, authorizeExecutor, authorizeQueues } from '../auth.ts'
 import { goneSignal } from '../gone.ts'
+import { logJobs } from '../job-events.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
@@ -104,6 +105,11 @@ function pollRoute(app: Scope, { polls, directory, tokens }: Services): void {
       const assignments = await tokens.whileValid(principal, goneSignal(reply), (gone) =>
         polls.poll(params.id, body, gone),
       )
+      logJobs(request.log, 'job assigned', () =>
+        assignments.map(({ job_id, fence, attempt }) => {
+          return { job_id, executor_id: params.id, fence, attempt }
+        }),
+      )
       return { assignments }
     },
   )
@@ -128,8 +134,16 @@ function reportRoute(app: Scope, { reports, directory }: Services): void {
       },
     },
     async (request) => {
-      await authorizeAct(request.principal, request.params.id, directory)
-      return { results: await reports.report(request.params.id, request.body) }
+      const { principal, params, body } = request
+      await authorizeAct(principal, params.id, directory)
+      const results = await reports.report(params.id, body)
+      logJobs(request.log, 'job reported', () =>
+        results.map(({ job_id, status, reason, job_state }, index) => {
+          const { fence = 0, outcome = '' } = body.reports[index] ?? {}
+          return { job_id, executor_id: params.id, fence, outcome, status, reason, job_state }
+        }),
+      )
+      return { results }
     },
   )
 }

@@ -18,6 +18,7 @@ import {
 import { invalid } from '../../errors.ts'
 import { access, authorizeQueues } from '../auth.ts'
 import { goneSignal } from '../gone.ts'
+import { logJobs } from '../job-events.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
@@ -57,6 +58,9 @@ function submitRoute(app: Scope, { jobs }: Services): void {
       const submit = withTrace(withKey(request.body, headers['idempotency-key']), headers)
       authorizeQueues(request.principal, [submit.queue])
       const answer = await jobs.submit(submit)
+      logJobs(request.log, answer.replayed ? 'job submitted again' : 'job submitted', () => [
+        { job_id: answer.job.id },
+      ])
       return answer.replayed
         ? reply.code(200).send({ ...answer, replayed: true })
         : reply.code(201).send({ job: answer.job })
@@ -82,13 +86,17 @@ function batchRoute(app: Scope, { jobs }: Services): void {
         },
       },
     },
-    (request) => {
+    async (request) => {
       const submits = request.body.jobs.map((job) => withTrace(job, request.headers))
       authorizeQueues(
         request.principal,
         submits.map(({ queue }) => queue),
       )
-      return jobs.submitBatch(submits)
+      const answer = await jobs.submitBatch(submits)
+      logJobs(request.log, 'job submitted', () =>
+        answer.results.filter(({ created }) => created).map(({ id }) => ({ job_id: id })),
+      )
+      return answer
     },
   )
 }
