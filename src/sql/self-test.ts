@@ -161,24 +161,29 @@ export async function takeName(client: pg.ClientBase, name: string): Promise<boo
   return rows[0]?.taken === true
 }
 
-/** Two sessions, open at once. Asked in this order, a pooler that lends its sessions by the transaction
- *  either lends one session to both, or two to the first, however it chooses. */
 async function lookThrough(url: string, name: string, poolRole: string | undefined) {
   const one = await open(url, name)
   try {
     const other = await open(url, name)
     try {
-      const pids = [await pidOf(one), await pidOf(one), await pidOf(other)]
-      return {
-        face: await faceOf(one, poolRole),
-        isPooled: pids[0] !== pids[1] || pids[1] === pids[2],
-      }
+      return { face: await faceOf(one, poolRole), isPooled: await areLent(one, other) }
     } finally {
       await other.end()
     }
   } finally {
     await one.end()
   }
+}
+
+/** Two sessions, open at once. Asked in this order, a pooler that lends its sessions by the transaction lends
+ *  one session to both, or two to one of them, however it chooses; once more, since others may use it, too. */
+async function areLent(one: pg.Client, other: pg.Client): Promise<boolean> {
+  const pids = { one: new Set<number>(), other: new Set<number>() }
+  for (let round = 0; round < 3; round += 1) {
+    for (let times = 0; times < 2; times += 1) pids.one.add(await pidOf(one))
+    pids.other.add(await pidOf(other))
+  }
+  return pids.one.size > 1 || pids.other.size > 1 || !pids.one.isDisjointFrom(pids.other)
 }
 
 async function open(url: string, name: string): Promise<pg.Client> {
@@ -189,9 +194,9 @@ async function open(url: string, name: string): Promise<pg.Client> {
   return client
 }
 
-async function pidOf(client: pg.Client): Promise<number | undefined> {
+async function pidOf(client: pg.Client): Promise<number> {
   const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
-  return rows[0]?.pid
+  return rows[0]?.pid ?? 0
 }
 
 async function faceOf(client: pg.Client, poolRole: string | undefined): Promise<Face> {

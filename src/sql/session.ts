@@ -62,7 +62,6 @@ const common: SessionSettings = {
   transaction_timeout: '0',
   synchronous_commit: 'on',
   default_transaction_isolation: 'read committed',
-  default_transaction_read_only: 'off',
 }
 
 /** Sessions of the pool: nothing runs, waits or idles in a transaction for long. */
@@ -89,34 +88,37 @@ export const listenSettings: SessionSettings = {
 }
 
 /** SET after connect, never as start-up parameters, which poolers refuse. Returns the names of settings
- *  that this server does not take: then only a margin is lost, and that is to be said. */
+ *  that this server refuses or ignores: then only a margin is lost, and that is to be said. */
 export async function applySettings(
   client: pg.ClientBase,
   settings: SessionSettings,
 ): Promise<string[]> {
   try {
-    await set(client, settings)
-    return []
+    return await set(client, settings)
   } catch (error) {
     if (!(error instanceof pg.DatabaseError)) throw error
   }
-  const refused: string[] = []
+  const untaken: string[] = []
   for (const [name, value] of Object.entries(settings)) {
     try {
-      await set(client, { [name]: value })
+      untaken.push(...(await set(client, { [name]: value })))
     } catch (error) {
       if (!(error instanceof pg.DatabaseError)) throw error
-      refused.push(name)
+      untaken.push(name)
     }
   }
-  return refused
+  return untaken
 }
 
-/** A server before 17 has no transaction_timeout, and so none to undo. */
-async function set(client: pg.ClientBase, settings: SessionSettings): Promise<void> {
-  await client.query(
-    `SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)
+/** Returns the names of settings that read back as zero, which is how a server says that it has no such thing
+ *  (tcp_user_timeout on a socket file). A server before 17 has no transaction_timeout, and so none to undo. */
+async function set(client: pg.ClientBase, settings: SessionSettings): Promise<string[]> {
+  const { rows } = await client.query<{ name: string; taken: string }>(
+    `SELECT name, set_config(name, value, false) AS taken FROM unnest($1::text[], $2::text[]) AS s(name, value)
       WHERE name <> 'transaction_timeout' OR current_setting(name, true) IS NOT NULL`,
     [Object.keys(settings), Object.values(settings)],
   )
+  return rows
+    .filter(({ name, taken }) => taken === '0' && settings[name] !== '0')
+    .map(({ name }) => name)
 }

@@ -22,7 +22,6 @@ const hostile = {
   transaction_timeout: '50ms',
   synchronous_commit: 'off',
   default_transaction_isolation: 'serializable',
-  default_transaction_read_only: 'on',
   DateStyle: 'German, DMY',
 }
 

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
+import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../src/sql/migrate.ts'
 import { testPath } from '../../src/sql/self-test.ts'
+import { applySettings, lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
 import { portOf } from '../support/listen.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
@@ -106,6 +107,25 @@ test('a server in recovery is refused, and waited for: once it is promoted, the 
   await promoteServer(standby.adminUrl)
   await replica.api.untilActive()
   expect(replica.app.watch.refusals).toEqual([])
+})
+
+test('settings that a server ignores are named, and it is not refused for them', async () => {
+  const folder = tempFolder('socket')
+  await chmod(folder, 0o777)
+  const settings = { unix_socket_directories: folder }
+  const server = await startEmbeddedPostgres({ folder: tempFolder('ignores'), settings })
+  onTestFinished(server.stop)
+  await migrate({ url: server.url })
+  const url = new URL(server.url)
+  url.searchParams.set('host', folder)
+  const session = await openSession(url.href)
+  expect(await applySettings(session, lockSettings(3_000))).toEqual([
+    'tcp_keepalives_idle',
+    'tcp_keepalives_interval',
+    'tcp_keepalives_count',
+    'tcp_user_timeout',
+  ])
+  await startActive({ url: url.href })
 })
 
 async function promoteServer(adminUrl: string) {
