@@ -27,6 +27,8 @@ export interface Seams {
   unreadyMs?: number
   edge?: ServerOptions['edge']
   onElection?(event: ElectionEvent): void
+  /** Goes round what a leader has to do. */
+  duties?(own: Duties): Duties
 }
 
 /** How long requests in flight may take once this replica hands over. */
@@ -167,6 +169,7 @@ function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
 function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): ElectionOptions {
   const { gate, watch, doors, clock, hints, identity, wiring, onRefusedSettings } = parts
   const { idleSessionTimeoutMs } = config.timings
+  const own = duties(config, log, parts)
   return {
     ...config.timings,
     replicaId: identity.replicaId,
@@ -179,7 +182,7 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
       onRefusedSettings,
     },
     gate,
-    duties: duties(config, log, parts),
+    duties: seams.duties?.(own) ?? own,
     clock,
     log,
     mayStand: () => watch.isRegistered && watch.schema === 'fits',

@@ -90,6 +90,8 @@ test('a recovery that meets a cut anywhere is tried again, and comes to the same
       // The last that is written before the sweeps.
       while (!(await hasFloor())) await clock.sleep(1)
       while ((await findJob(id))?.state === 'leased') await clock.sleep(1)
+      // Tried again under the same term.
+      expect(events.fired.filter(isPromoted)).toHaveLength(terms + 1)
     },
     settle: async ({ id }) => {
       expect(await findJob(id)).toEqual(lostRow)

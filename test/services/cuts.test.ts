@@ -210,7 +210,12 @@ test('tokens: one that was not answered is at most one more, and a revocation se
   })
   const revoke = ({ id }: { id: string }) => api.request('DELETE', `/v1/tokens/${id}`)
   await cutEverywhere('token revoke', cut, {
-    prepare: async () => (await create(randomUUID())).body as { id: string; token: string },
+    prepare: async () => {
+      const { body } = await create(randomUUID())
+      // So that it is known by heart.
+      await api.as(body.token).get('/v1/jobs')
+      return body as { id: string; token: string }
+    },
     act: async (token) => expectAnswer(await revoke(token), 200),
     settle: async (token) => {
       expect((await untilServed(() => revoke(token))).body.token.revoked_at).not.toBeNull()
