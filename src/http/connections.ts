@@ -72,6 +72,7 @@ export class Connections {
    *  sending, and of no other. */
   awaitsRest(socket: Socket): boolean {
     const { unanswered = 0, latest } = this.#known.get(socket) ?? {}
-    return unanswered === 0 || (unanswered === 1 && latest?.complete === false)
+    if (latest === undefined || latest.complete) return unanswered === 0
+    return unanswered === 1
   }
 }

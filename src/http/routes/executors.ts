@@ -174,9 +174,11 @@ function readRoutes(app: Scope, { executors }: Services): void {
         response: { 200: answer('The executor.', Executor), ...problems(404) },
       },
     },
-    (request) => {
-      authorizeExecutor(request.principal, request.params.id)
-      return executors.get(request.params.id)
+    async ({ principal, params }) => {
+      authorizeExecutor(principal, params.id)
+      const executor = await executors.get(params.id)
+      authorizeQueues(principal, executor.queues)
+      return executor
     },
   )
 }
