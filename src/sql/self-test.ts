@@ -183,7 +183,7 @@ async function areLent(one: pg.Client, other: pg.Client): Promise<boolean> {
     for (let times = 0; times < 2; times += 1) pids.one.add(await pidOf(one))
     pids.other.add(await pidOf(other))
   }
-  return pids.one.size > 1 || pids.other.size > 1 || !pids.one.isDisjointFrom(pids.other)
+  return pids.one.size + pids.other.size > 2 || [...pids.one].some((pid) => pids.other.has(pid))
 }
 
 async function open(url: string, name: string): Promise<pg.Client> {

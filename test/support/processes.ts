@@ -47,8 +47,9 @@ export async function launchServe(
 export async function startServe(
   db: Pick<TestDatabase, 'url'>,
   name: string,
+  env: Record<string, string> = {},
 ): Promise<ServeProcess> {
-  const serve = await launchServe(db, name)
+  const serve = await launchServe(db, name, env)
   await untilAnswers(serve, '/health/ready', ({ status }) => status === 200)
   return serve
 }
