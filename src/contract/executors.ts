@@ -46,7 +46,7 @@ const held = { job_id: z.string().max(64), fence: Count }
 export const Heartbeat = z
   .strictObject({
     epoch: PositiveCount,
-    seq: Count.max(Number.MAX_SAFE_INTEGER).optional().meta({
+    seq: Count.optional().meta({
       description: 'Higher with each inventory: one that was overtaken counts against nothing.',
     }),
     assignments: z
