@@ -102,8 +102,8 @@ export class Heartbeats {
     return beats.map((beat) => this.#answer(term, beat, written))
   }
 
-  /** Without those that were overtaken, or are repeated. Such a one is older than it looks: it lists what
-   *  is held, but may lack what was given out since, and know less of its progress. */
+  /** Without those that were overtaken by a newer one, or are repeated: their inventory may lack what was
+   *  given out since, and their progress is old. */
   #latestOf(beats: Beat[]): Beat[] {
     const heard = new Map<string, number>()
     return beats.filter(({ owner, seq }) => {
@@ -124,8 +124,9 @@ export class Heartbeats {
       const rows = await extendLeasesIfHeld(tx, listed, this.#o.leaseTtlMs)
       for (const row of rows) extended.add(keyOf(row))
     }
-    // The last word of a batch on each job; one statement may write a row only once.
-    const told = new Map(latest.flatMap((beat) => beat.told).map((item) => [item.job_id, item]))
+    // The last word of a batch on each job, of its holder; one statement may write a row only once.
+    const words = latest.flatMap((beat) => beat.told).filter((item) => extended.has(keyOf(item)))
+    const told = new Map(words.map((item) => [item.job_id, item]))
     if (told.size > 0) await recordProgressIfHeld(tx, [...told.values()])
     const missing = listed.filter((lease) => !extended.has(keyOf(lease)))
     const standings = new Map<string, JobStanding>()

@@ -74,6 +74,23 @@ test('heartbeats that arrive together are told apart, too', async () => {
   expect((await api.job(id)).progress).toBe('newer')
 })
 
+test('what another executor tells of a job at the same moment takes nothing from its holder', async () => {
+  const { api, queue, executor, id, lease, beat } = await start()
+  const thief = await api.register(`${executor}-thief`, { queues: [queue] })
+  const blocker = await openSession(db.url)
+  await blocker.query('BEGIN; LOCK TABLE progress IN EXCLUSIVE MODE')
+  const first = beat(1, [{ ...lease, progress: 'first' }])
+  await untilAnyWaiting(blocker)
+  const own = beat(2, [{ ...lease, progress: 'own' }])
+  await api.get('/health/live')
+  const other = api.heartbeat(`${executor}-thief`, thief, [{ ...lease, progress: 'stolen' }])
+  await api.get('/health/live')
+  await blocker.query('ROLLBACK')
+  await Promise.all([first, own])
+  expect(await other).toMatchObject({ held: [], revoked: [lease] })
+  expect((await api.job(id)).progress).toBe('own')
+})
+
 test('a heartbeat that was not served has not been heard: sent again it counts', async () => {
   const { api, id, lease, beat } = await start()
   const blocker = await openSession(db.url)
