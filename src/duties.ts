@@ -8,11 +8,13 @@ import { loadMemoryPhase } from './recovery/load-memory.ts'
 import { markGonePhase } from './recovery/mark-gone.ts'
 import { recover } from './recovery/recover.ts'
 import { settleDeadlinesPhase } from './recovery/settle-deadlines.ts'
+import { verifyPhase } from './recovery/verify.ts'
 import { refusal } from './services/serving.ts'
 import { raiseDeadlineFloor } from './sql/leader.ts'
 import { expireLeases } from './sweep/expire-leases.ts'
 import { scanClaimable } from './sweep/scan-claimable.ts'
 import { runSweeps } from './sweep/scheduler.ts'
+import { verifyAgain } from './sweep/verify.ts'
 import { wakeDue } from './sweep/wake-due-jobs.ts'
 
 /** What a leader of this build does: the phases of its recovery, in order, and its sweeps. */
@@ -26,6 +28,7 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
     markGonePhase(doors),
     settleDeadlinesPhase(db, reclaiming),
     loadMemoryPhase(db, wiring),
+    verifyPhase(db, log),
   ]
   const sweeps = [
     expireLeases({
@@ -37,6 +40,7 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
     }),
     wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
     scanClaimable(db, catalog, polls),
+    verifyAgain(db, log),
   ]
   return {
     recover: async (term, lost) => {
