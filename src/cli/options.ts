@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { Client } from '../sdk/index.ts'
 import { findConnection } from './connection.ts'
+import { UsageError } from './exit.ts'
 
 export interface ClientFlags {
   urls?: string
@@ -54,12 +55,16 @@ export function pair(text: string, before: Record<string, string> | undefined) {
   return { ...before, [name]: value }
 }
 
-/** JSON as it stands, from a file as @path, or from stdin as -. */
+/** JSON as it stands, from a file as @path, or from stdin as -. What is none is not repeated: it may hold a
+ *  secret, and this may be a build's log. */
 export function json(text: string): unknown {
   const source = text === '-' ? 0 : text.startsWith('@') ? text.slice(1) : undefined
   try {
     return JSON.parse(source === undefined ? text : readFileSync(source, 'utf8'))
   } catch (error) {
-    throw new InvalidArgumentError(`It is not JSON: ${(error as Error).message}`)
+    const { message } = error as Error
+    if (!(error instanceof SyntaxError)) throw new UsageError(message)
+    const [where = ''] = / at position \d+(?: \(.*\))?$/.exec(message) ?? []
+    throw new UsageError(`what is given as JSON is not JSON${where}`)
   }
 }
