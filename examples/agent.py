@@ -148,7 +148,7 @@ class Agent:
             status, answer = fetch(request, seconds)
             if 200 <= status < 300 and answer:
                 return answer
-            if status == 413 or 400 <= status < 500 and status != 429 and "code" in answer:
+            if status == 413 or 400 <= status < 500 and status not in (408, 429) and "code" in answer:
                 print(f"refused: {answer.get('detail', status)}", file=sys.stderr)
                 sys.exit(1)
             if answer.get("code") != "controller_recovering":  # that one is about to serve: stay

@@ -50,7 +50,7 @@ post() { # CALL SECONDS BODY
   [[ $status != 2?? || $answer != '{'* ]] || { tried=0 && return 0; }
   read -r code ms < <(jq -r 'objects | "\(.code // "-") \(.retry_after_ms)"' <<<"$answer" \
     2>/dev/null) || true
-  if [[ $status == 413 || ($status == 4?? && $status != 429 && $code == *[a-z]*) ]]; then
+  if [[ $status == 413 || ($status == 4?? && $status != 408 && $status != 429 && $code == *[a-z]*) ]]; then
     echo "refused: $status $(jq -r '.detail?' <<<"$answer" 2>/dev/null)" >&2 && return 2
   fi
   if [[ $code != controller_recovering ]]; then # that one is about to serve: stay

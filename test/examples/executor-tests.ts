@@ -80,6 +80,8 @@ export function testExecutor(file: string, db: TestDatabase) {
       { status: 503, page: '{"retry_after_ms":"soon"}' },
       { status: 403, page: '<html>' },
       { status: 429, page: '' },
+      { status: 429, page: '{"code":"too_many_failures","retry_after_ms":20}' },
+      { status: 408, page: '{"code":"request_timeout"}' },
       { status: 502, page: '<html>' },
     ]
     const beatOn = Promise.withResolvers<void>()

@@ -170,6 +170,8 @@ test.each([
   [500, '{"code":"internal"}', false],
   [502, '<html>', false],
   [429, '', true],
+  [429, '{"code":"too_many_failures"}', true],
+  [408, '{"code":"request_timeout"}', true],
 ])('%i %s: what may not be repeated is sent again: %s', async (status, body, isSent) => {
   const failing = await listen((_request, response) => response.writeHead(status).end(body))
   const { answer } = call([failing, await serve({ ok: 9 })], { isRepeatable: false })
