@@ -45,7 +45,9 @@ export async function authenticate(
   if (presented === undefined) {
     throw new AppError('unauthenticated', 'send a token: Authorization: Bearer …')
   }
-  const principal = await tokens.authenticate(presented, request.ip)
+  // None once the client has hung up.
+  const { remoteAddress = 'unknown' } = request.raw.socket
+  const principal = await tokens.authenticate(presented, remoteAddress)
   if (!principal) throw new AppError('unauthenticated', 'the token is unknown, expired or revoked')
   return principal
 }

@@ -57,6 +57,19 @@ test('a revoked token is refused everywhere within a second, also where it is in
   expect(await db.sql('SELECT revoked_at FROM tokens WHERE id = $1', [id])).toEqual([row])
 })
 
+test('a revocation of which no replica is told is in force on both all the same', async () => {
+  const { api } = await startActive(db)
+  const other = await startReplica(db)
+  await other.api.untilReady()
+  const { id, token } = await createToken(api, { role: 'read' })
+  for (const each of [api, other.api]) await each.must(200, each.as(token).get('/v1/jobs'))
+  await db.sql('UPDATE tokens SET revoked_at = clock_timestamp() WHERE id = $1', [id])
+  for (const each of [api, other.api]) {
+    while ((await each.as(token).get('/v1/jobs')).status === 200);
+    expect((await each.as(token).get('/v1/jobs')).status).toBe(401)
+  }
+})
+
 test.each([
   ['revoked here', 0, (api: Api, id: string) => api.request('DELETE', `/v1/tokens/${id}`)],
   [

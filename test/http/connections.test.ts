@@ -45,7 +45,7 @@ test('when all connections are taken, probes are answered and all else is refuse
   }
 })
 
-test('beyond the spare connections a new one is closed unheard, which may not cost a lease', async () => {
+test('invariant 7: beyond the spare connections a new one is closed unheard, which is noted as a stall', async () => {
   const edge = { spareConnections: 2, spareMs: 600_000 }
   const { api, app } = await startActive(
     db,
