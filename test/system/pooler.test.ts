@@ -7,6 +7,7 @@ import { findFreePort } from '../../src/dev/ports.ts'
 import { testPath } from '../../src/sql/self-test.ts'
 import { useDatabase } from '../support/database.ts'
 import { launchServe } from '../support/processes.ts'
+import { openSession } from '../support/sessions.ts'
 import { tempFolder } from '../support/temp.ts'
 import { findTool } from './tools.ts'
 
@@ -42,7 +43,15 @@ async function startPooler(settings: Record<string, string>): Promise<string> {
   onTestFinished(() => void pooler.kill('SIGKILL'))
   const url = Object.assign(new URL(db.url), { hostname: '127.0.0.1', port: String(port) }).href
   await untilConnects(url)
+  await openServers(url, 3)
   return url
+}
+
+/** Makes the pooler hold several sessions with Postgres, as one in use does. */
+async function openServers(url: string, count: number) {
+  const clients = await Promise.all(Array.from({ length: count }, () => openSession(url)))
+  const busy = clients.map((client) => client.query('SELECT pg_sleep(0.1)'))
+  await Promise.all(busy)
 }
 
 async function untilConnects(url: string) {
