@@ -131,6 +131,8 @@ test.for([
 test('a sweep that throws is named, repeated with backoff, and costs no leadership', async () => {
   const { api, events } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
   const { term } = await events.wait('promoted')
+  // The opening of the gate writes that column, too.
+  while ((await sweepState(api, 'expire_leases')) === undefined);
   await db.sql('ALTER TABLE terms RENAME deadline_floor_at TO hidden')
   while (((await sweepState(api, 'expire_leases'))?.failures ?? 0) < 3);
   expect((await sweepState(api, 'expire_leases')).last_error).toContain('deadline_floor_at')
