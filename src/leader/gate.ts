@@ -52,7 +52,6 @@ export class Gate {
   close(term: Term): void {
     if (this.#term !== term) return
     this.#term = undefined
-    this.#state = 'standby'
   }
 
   /** Serves nobody under this term any more, which is about to be given up. */

@@ -226,9 +226,12 @@ test('every command and subcommand explains itself', async () => {
     'job list',
     'job get',
     'status',
+    'leader show',
+    'leader step-down',
     'token create',
     'token list',
     'token revoke',
+    'audit',
   ])
   for (const command of program.commands.flatMap((each) => [each, ...each.commands])) {
     expect(command.description(), command.name()).not.toBe('')

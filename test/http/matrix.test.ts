@@ -32,6 +32,9 @@ const table: Record<string, Row> = {
   'GET /health/ready': { roles: 'anyone' },
   'GET /health/active': { roles: 'anyone' },
   'GET /v1/leader': { roles: readers },
+  // Of a term to come: whoever may do it is answered, and this one leads on.
+  'POST /v1/leader/step-down': { roles: ['operator', 'admin'], body: () => ({ term: 1e9 }) },
+  'GET /v1/audit': { roles: readers },
   'GET /v1/status': { roles: readers },
   'POST /v1/jobs': { roles: submitters, body: () => ({ kind: 'x' }) },
   'POST /v1/jobs/batch': { roles: submitters, body: () => ({ jobs: [{ kind: 'x' }] }) },

@@ -58,11 +58,20 @@ test('a straight path to one database is not refused, over one URL or two', asyn
 })
 
 test('two URLs that lead to different databases are refused', async () => {
-  const other = Object.assign(new URL(db.url), { pathname: '/template1' }).href
-  expect(await reasonsOf(db.url, other)).toEqual(['different_databases'])
-  const replica = await startReplica(db, { UNDERSTUDY_LEADER_DATABASE_URL: other })
+  const name = `${new URL(db.url).pathname.slice(1)}_other`
+  await db.sql(`CREATE DATABASE ${name}`)
+  onTestFinished(async () => {
+    await db.sql(`DROP DATABASE ${name} WITH (FORCE)`)
+  })
+  const url = Object.assign(new URL(db.url), { pathname: name }).href
+  await migrate({ url })
+  expect(await reasonsOf(db.url, url)).toEqual(['different_databases'])
+  const replica = await startReplica(db, { UNDERSTUDY_LEADER_DATABASE_URL: url })
   await expectRefused(replica, 'different_databases', 'DATABASE_URL and UNDERSTUDY_LEADER')
   expect(await replica.app.unfit).toMatchObject([{ reason: 'different_databases' }])
+  await replica.app.stop()
+  const { rows } = await (await openSession(url)).query('SELECT FROM replicas')
+  expect([...rows, ...(await db.sql('SELECT FROM replicas'))]).toEqual([])
 })
 
 /** A way to Postgres on which its answers say `lie` where they said `truth`; both are of one length. */
