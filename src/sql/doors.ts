@@ -12,8 +12,9 @@ import { type Queryable, release } from './pool.ts'
  * between any two lines here. `asClient` needs no leader and is safe by row locks, compare-and-set and
  * constraints alone; it takes no lease away from anyone.
  *
- * Nothing is answered as done before its COMMIT was answered (invariant 4). One without an answer is an unknown outcome. It reaches the caller as database_unavailable, and
- * is settled by idempotency (key, poll_id, fence), never by guessing.
+ * Nothing is answered as done before its COMMIT was (invariant 4). A COMMIT without an answer is an unknown
+ * outcome: it reaches the caller as database_unavailable, and is settled by idempotency (key, poll_id,
+ * fence), never by guessing.
  */
 export interface Doors {
   asLeader<T>(term: FencedTerm, fn: (tx: Queryable) => Promise<T>): Promise<T>
