@@ -69,6 +69,10 @@ test('two URLs that lead to different databases are refused', async () => {
   const replica = await startReplica(db, { UNDERSTUDY_LEADER_DATABASE_URL: url })
   await expectRefused(replica, 'different_databases', 'DATABASE_URL and UNDERSTUDY_LEADER')
   expect(await replica.app.unfit).toMatchObject([{ reason: 'different_databases' }])
+  // However often it looks.
+  for (let asked = 0; asked < 300; asked += 1) {
+    expect((await replica.api.get('/health/ready')).status).toBe(503)
+  }
   await replica.app.stop()
   const { rows } = await (await openSession(url)).query('SELECT FROM replicas')
   expect([...rows, ...(await db.sql('SELECT FROM replicas'))]).toEqual([])
