@@ -74,6 +74,25 @@ test('late calls of an old tenure do not touch the gate of a newer one', () => {
   expect([gate.state, gate.serving]).toEqual(['active', current])
 })
 
+test('a term that is handed over serves nobody again; the next one may', () => {
+  const { clock } = manualClock()
+  const gate = new Gate()
+  const term = new Term(7, 'r', clock, 2_000)
+  gate.recovering(term)
+  gate.open(term)
+  gate.handOver(term)
+  gate.recovering(term)
+  gate.open(term)
+  expect([gate.state, gate.serving, gate.leading]).toEqual(['draining', undefined, undefined])
+  gate.close(term)
+  expect(gate.state).toBe('standby')
+  const next = new Term(8, 'r', clock, 2_000)
+  gate.recovering(next)
+  gate.handOver(term)
+  gate.open(next)
+  expect(gate.state).toBe('active')
+})
+
 test('draining is for good', () => {
   const { clock } = manualClock()
   const gate = new Gate()
