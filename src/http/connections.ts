@@ -14,6 +14,8 @@ export interface ConnectionLimits {
 
 interface Connection {
   isSpare: boolean
+  /** The answer under way is its last: what follows is not done, since nobody would hear of it. */
+  isClosing: boolean
   unanswered: number
   /** The latest request. */
   latest: IncomingMessage | undefined
@@ -39,7 +41,7 @@ export class Connections {
 
   #accept(socket: Socket): void {
     const isSpare = this.#open >= this.#limits.maxConnections
-    this.#known.set(socket, { isSpare, unanswered: 0, latest: undefined })
+    this.#known.set(socket, { isSpare, isClosing: false, unanswered: 0, latest: undefined })
     this.#open += 1
     const end = isSpare ? setTimeout(() => socket.destroy(), this.#limits.spareMs) : undefined
     socket.once('close', () => {
@@ -48,15 +50,22 @@ export class Connections {
     })
   }
 
-  /** A request has come. Throws for one too many; then its connection is closed. */
+  /** A request has come. Throws for one too many, then its connection is closed, and for one behind the last. */
   begin(request: IncomingMessage): void {
     const connection = this.#known.get(request.socket)
     if (!connection) return
     connection.unanswered += 1
     connection.latest = request
+    if (connection.isClosing) throw new AppError('invalid_request', 'the connection is closing')
     if (connection.unanswered <= this.#limits.maxUnanswered) return
     request.socket.destroy()
     throw new AppError('overloaded', 'too many requests at once on one connection')
+  }
+
+  /** No request after this one is heard on its connection. */
+  endWith({ socket }: IncomingMessage): void {
+    const connection = this.#known.get(socket)
+    if (connection) connection.isClosing = true
   }
 
   answered({ socket }: IncomingMessage): void {

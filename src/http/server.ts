@@ -176,7 +176,10 @@ function guardConnection(app: Server, connections: Connections, { bodyPace }: Ed
     reply.header('X-Request-Id', request.id)
     connections.begin(request.raw)
     const isOdd = !isHttp1(request.raw)
-    if (isOdd || connections.isSpare(request.raw.socket)) reply.header('Connection', 'close')
+    if (isOdd || connections.isSpare(request.raw.socket)) {
+      connections.endWith(request.raw)
+      reply.header('Connection', 'close')
+    }
     if (isOdd) throw new AppError('invalid_request', 'send HTTP/1.1 with a Host header')
     cutIfSlow(request, reply, bodyPace)
   })

@@ -124,6 +124,8 @@ test('what is no proper request is refused with a problem, and its connection cl
     expect(raw.problem(), name).toMatchObject({ status, code })
     expect(raw.received.toLowerCase()).toContain(`x-request-id: ${raw.problem().request_id}`)
   }
+  // What was begun would have ended by now: the pool of clients has just been asked once for each session.
+  await Promise.all(Array.from({ length: 20 }, () => api.get('/v1/jobs')))
   expect(await jobCount()).toBe(before)
 })
 

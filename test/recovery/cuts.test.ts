@@ -99,7 +99,7 @@ test('a recovery that meets a cut anywhere is tried again, and comes to the same
       const [term] = await db.sql<{ recovery: object[] }>(
         'SELECT recovery FROM terms ORDER BY term DESC LIMIT 1',
       )
-      expect(term?.recovery).toHaveLength(4)
+      expect(term?.recovery).toHaveLength(5)
       await removeJob(id)
     },
   })

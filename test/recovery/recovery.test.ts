@@ -228,6 +228,7 @@ test('each term tells its recovery, and replicas that are gone are marked', asyn
     'mark_gone',
     'settle_deadlines',
     'load_memory',
+    'verify',
   ])
   const gone = await db.sql(
     `INSERT INTO replicas (replica_id, name, advertised_url, role, version, active_lock_id)
