@@ -8,7 +8,7 @@ export default defineConfig({
     exclude: ['test/system/**'],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     // Only to end what hangs: nothing is judged by how long it takes.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -35,7 +35,7 @@ test('a slice that times out as it is granted holds the lock: asked again it say
   let waiter = await openSession(db.url)
   let tries = 0
   let raced = 0
-  for (let releaseMs = 20; raced < 20; tries += 1) {
+  for (let releaseMs = 20; raced < 8; tries += 1) {
     await holder.query('SELECT pg_advisory_lock(7)')
     const waiting = waitForActiveLock(waiter, '7', 20)
     await holder.query('SELECT pg_sleep($1 / 1000.0), pg_advisory_unlock(7)', [releaseMs])
@@ -99,13 +99,19 @@ test('a half-open waiter that inherits the lock does not keep it', async () => {
   await db.terminate(`understudy ${first.app.identity.name} lock`)
   const since = performance.now()
   while (!(await locks()).some(({ name, granted }) => granted && name === ghostName));
-  const { term } = await third.events.wait('promoted')
-  process.stdout.write(
-    `  lock free to the third promoted, past a ghost: ${Math.round(performance.now() - since)} ms\n`,
+  const { term: before } = await first.events.wait('promoted')
+  // By then the first one stands again, too: either may be next.
+  const { term } = await Promise.race(
+    [first, third].map(({ events }) =>
+      events.wait('promoted', (event) => event.term.number > before.number),
+    ),
   )
-  await third.api.untilActive()
+  process.stdout.write(
+    `  lock free to the next promoted, past a ghost: ${Math.round(performance.now() - since)} ms\n`,
+  )
+  await Promise.race([first, third].map(({ api }) => api.untilActive()))
   expect(ghost.events.fired.map(({ type }) => type)).not.toContain('promoted')
-  expect(term.number).toBe((await first.events.wait('promoted')).term.number + 1)
+  expect(term.number).toBe(before.number + 1)
 })
 
 test('a standby that waits holds no snapshot for longer than a slice, under load', async () => {
