@@ -30,6 +30,7 @@ const postgresUrl = z
     (value) => /^postgres(ql)?:\/\//.test(value),
     'must be a postgres:// or postgresql:// URL',
   )
+  .refine((value) => URL.canParse(value), 'must be a well-formed URL')
 
 const httpUrl = z
   .string()

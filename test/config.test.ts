@@ -42,6 +42,24 @@ test('an empty variable is an unset one', () => {
   expect(faultsOf({ DATABASE_URL: '' })).toEqual(['DATABASE_URL is not set'])
 })
 
+test.each(['mysql://localhost/x', 'postgres://localhost:port/x', 'postgres://[::1/x'])(
+  'a URL of a database that is none is refused before anything starts, and not repeated: %s',
+  (url) => {
+    for (const name of ['DATABASE_URL', 'UNDERSTUDY_LEADER_DATABASE_URL']) {
+      const [fault = '', ...others] = faultsOf({ ...good, [name]: url })
+      expect([fault.split(':')[0], others]).toEqual([name, []])
+      expect(fault).not.toContain(url)
+    }
+  },
+)
+
+test.each([
+  'postgres://u:p%23@h:5432/x?sslmode=require',
+  'postgresql:///x?host=/var/run/postgresql',
+])('a URL of a database as pg reads it is accepted: %s', (url) => {
+  expect(loadConfig({ DATABASE_URL: url }).databaseUrl).toBe(url)
+})
+
 test('every fault is listed in one message, values and durations alike', () => {
   expect(
     faultsOf({
