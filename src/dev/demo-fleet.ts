@@ -52,11 +52,11 @@ export function startExecutorProcess(id: string, options: FleetOptions): Executo
   }
 }
 
-/** How long an executor was without an answer around the fault; undefined if it never was served
- *  before or after. */
-export function gapAround(events: FleetEvent[], faultAt: number): number | undefined {
+/** How long an executor was without an answer, up to the first of the successor; undefined if it never was
+ *  served before or after. */
+export function gapBefore(events: FleetEvent[], servesAgainAt: number): number | undefined {
   const served = events.filter(({ type }) => type === 'served').map(({ at }) => at)
-  const before = served.filter((at) => at <= faultAt).at(-1)
-  const after = served.find((at) => at > faultAt)
+  const before = served.filter((at) => at < servesAgainAt).at(-1)
+  const after = served.find((at) => at >= servesAgainAt)
   return before === undefined || after === undefined ? undefined : after - before
 }

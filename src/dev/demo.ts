@@ -5,9 +5,9 @@ import { Presets, SingleBar } from 'cli-progress'
 import { printJson, printLines } from '../cli/print.ts'
 import { DemoCluster } from './demo-cluster.ts'
 import { listFiles } from './demo-files.ts'
-import { type FleetEvent, gapAround } from './demo-fleet.ts'
+import { type FleetEvent, gapBefore } from './demo-fleet.ts'
 import { type Outcome, outcomeLines, verify } from './demo-outcome.ts'
-import { type Fault, tellStory } from './demo-story.ts'
+import { type Fault, servesAgainAt, tellStory } from './demo-story.ts'
 import { onLeave } from './leaving.ts'
 
 export interface DemoOptions {
@@ -163,8 +163,9 @@ class Demo {
     const survivors = [...this.#cluster.executors.values()].filter(
       ({ id }) => id !== fault.executor,
     )
+    const servedAt = servesAgainAt(this.#cluster.lines, fault) ?? fault.at
     const gaps = survivors
-      .map(({ events }) => gapAround(events, fault.at))
+      .map(({ events }) => gapBefore(events, servedAt))
       .filter((gap) => gap !== undefined)
       .sort((a, b) => a - b)
     const { wrong, lost, leasesReclaimed, promotions } = counted
