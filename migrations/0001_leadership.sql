@@ -6,6 +6,7 @@
 --   (1970168947, 1)   the fence: shared by every writing transaction of the active, exclusive by promote()
 --   (1970168947, 2)   migrations
 --   (1970168948, n)   replica number n is alive
+--   (1970168949, hashtext(name))   a replica of this name is alive
 
 CREATE TABLE replicas (
   replica_id uuid PRIMARY KEY,

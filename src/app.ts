@@ -186,8 +186,11 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
     duties: seams.duties?.(own) ?? own,
     clock,
     log,
-    mayStand: () => watch.isRegistered && watch.schema === 'fits',
-    mayLead: () => watch.schema === undefined || watch.schema === 'fits',
+    mayStand: () => watch.isRegistered && watch.schema === 'fits' && watch.refusals.length === 0,
+    unfitness: () => {
+      if (watch.refusals.length > 0) return 'refused'
+      return watch.schema === undefined || watch.schema === 'fits' ? undefined : 'schema_changed'
+    },
     isHearing: () => wiring.stalls.unsettled === 0,
     recordTermEnd: (term, reason) =>
       doors.asClient((tx) => recordTermEnd(tx, term.number, term.replicaId, reason)),

@@ -14,7 +14,7 @@ import { raiseDeadlineFloor } from './sql/leader.ts'
 import { expireLeases } from './sweep/expire-leases.ts'
 import { scanClaimable } from './sweep/scan-claimable.ts'
 import { runSweeps } from './sweep/scheduler.ts'
-import { verifyAgain } from './sweep/verify.ts'
+import { verify } from './sweep/verify.ts'
 import { wakeDue } from './sweep/wake-due-jobs.ts'
 
 /** What a leader of this build does: the phases of its recovery, in order, and its sweeps. */
@@ -40,7 +40,7 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
     }),
     wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
     scanClaimable(db, catalog, polls),
-    verifyAgain(db, log),
+    verify(db, log, 12 * timings.sweepIntervalMs),
   ]
   return {
     recover: async (term, lost) => {
@@ -49,7 +49,7 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
       await recover(term, lost, { phases, doors, clock, log })
     },
     sweep: async (term, lost) => {
-      log.info({ term: term.number }, 'active: the gate is open')
+      if (gate.serving === term) log.info({ term: term.number }, 'active: the gate is open')
       lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })
       // Every executor gets one full TTL from the opening of the gate (invariant 7).
       await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, timings.leaseTtlMs))

@@ -18,7 +18,8 @@ export async function runReplica(stopping: AbortSignal): Promise<never> {
     log.fatal({ err: error }, 'this replica could not start')
     process.exit(exitCodes.failed)
   }
-  await Promise.race([aborted(stopping), app.unfit.then(refuse)])
+  const refusals = await Promise.race([aborted(stopping), app.unfit])
+  if (refusals) refuse(refusals)
   log.info({ signal: stopping.reason }, 'stopping')
   process.exit(await stop(app, log))
 }

@@ -28,10 +28,10 @@ export interface ElectionOptions {
   duties: Duties
   clock: Clock
   log: Log
-  /** False while the schema does not fit this build: such a replica never stands. */
+  /** False while the schema does not fit this build, or the self-test refuses: such a replica never stands. */
   mayStand(): boolean
-  /** False once the schema is known not to fit: such a leader serves nobody, and makes way. */
-  mayLead(): boolean
+  /** Why this build or this replica must not lead any longer: such a leader serves nobody, and makes way. */
+  unfitness(): EndReason | undefined
   /** Whether executors can make themselves heard. */
   isHearing(): boolean
   /** Written by a session that outlives the lock's, as far as it can be. */
@@ -156,6 +156,7 @@ const deliberate = new Set<EndReason>([
   'step_down',
   'recovery_failed',
   'schema_changed',
+  'refused',
 ])
 
 /** The lock goes first, so that a successor need not wait for our sweeps to end. */

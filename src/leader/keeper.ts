@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Gate } from './gate.ts'
 import type { LockSession } from './lock-session.ts'
-import type { Term } from './term.ts'
+import type { EndReason, Term } from './term.ts'
 
 export interface KeeperOptions {
   pingMs: number
@@ -10,8 +10,8 @@ export interface KeeperOptions {
   clock: Clock
   /** False: executors may not have been heard of late, so that this ping must not say they were. */
   isHearing(): boolean
-  /** False: this build can no longer lead. */
-  mayLead(): boolean
+  /** Why this replica can no longer lead. */
+  unfitness(): EndReason | undefined
 }
 
 /** Pings on the lock session until the term is lost. An answer counts whenever it comes, dated from
@@ -23,11 +23,12 @@ export async function keepTerm(term: Term, session: LockSession, options: Keeper
 async function ping(
   term: Term,
   session: LockSession,
-  { gate, clock, pingMs, trustWindowMs, isHearing, mayLead }: KeeperOptions,
+  { gate, clock, pingMs, trustWindowMs, isHearing, unfitness }: KeeperOptions,
 ) {
   while (!term.lost.aborted) {
     const sentAt = clock.monotonic()
-    if (!mayLead()) term.lose('schema_changed')
+    const unfit = unfitness()
+    if (unfit) term.lose(unfit)
     try {
       const isServing = gate.serving === term && isHearing()
       const isHeld = await session.tick(term.number, term.replicaId, isServing)

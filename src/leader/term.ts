@@ -10,6 +10,7 @@ export type EndReason =
   | 'fenced'
   | 'recovery_failed'
   | 'schema_changed'
+  | 'refused'
   | 'vanished'
 
 /**

@@ -8,7 +8,7 @@ import type { Doors } from '../sql/doors.ts'
 import { type Observation, observeLeader } from '../sql/leader.ts'
 import { checkSchema, type Migration, type SchemaState } from '../sql/migrate.ts'
 import { destroySocket, type Queryable } from '../sql/pool.ts'
-import { type ReplicaIdentity, registerReplica, showAlive } from '../sql/replicas.ts'
+import { isShownAlive, type ReplicaIdentity, registerReplica, showAlive } from '../sql/replicas.ts'
 import { type Refusal, refusals, takeName, testPath, testStanding } from '../sql/self-test.ts'
 import { applySettings, connectionOptions, type SessionSettings } from '../sql/session.ts'
 
@@ -36,6 +36,7 @@ export interface WatchOptions {
 }
 
 const lookMs = 1_000
+const stillStands = 'an earlier session of this replica still stands on the server'
 const backoff = { baseMs: 100, factor: 2, capMs: 1_000 }
 
 /**
@@ -47,6 +48,7 @@ export class Watch {
   readonly #o: WatchOptions
   #isReachable = false
   #isRegistered = false
+  #number = 0
   #schema: SchemaState | undefined
   #leader: Observation | undefined
   #refusals: Refusal[] = []
@@ -93,6 +95,8 @@ export class Watch {
           failures = 0
         })
       } catch (error) {
+        // What was found on a way that is gone may be cured on the next.
+        if (!this.#isRegistered) this.#refusals = []
         // One lost session says little: only a second failure in a row says that the database is gone.
         if (failures > 0) this.#isReachable = false
         if (failures === 1) this.#o.log.warn({ err: error }, 'the database does not answer')
@@ -103,7 +107,7 @@ export class Watch {
 
   async #watchSession(signal: AbortSignal, onGood: () => void): Promise<void> {
     const { leaderDatabaseUrl, name, settings, clock, log } = this.#o
-    if (!this.#isRegistered && !this.#passes(await testPath(this.#o, name))) return
+    if (!this.#isRegistered && !this.#passes(await testPath(this.#o, name, signal))) return
     const client = new pg.Client(connectionOptions(leaderDatabaseUrl, `${name} watch`))
     const ended = new AbortController()
     client.on('error', (error) => {
@@ -147,8 +151,10 @@ export class Watch {
   async #mayRegister(client: pg.Client): Promise<boolean> {
     const { db, identity, name } = this.#o
     if (!this.#isRegistered) return this.#passes(await testStanding(client, db, identity()))
-    if (!(await takeName(client, name))) throw new Error(`the name ${name} is still taken`)
-    return true
+    if (await takeName(client, name)) return this.#passes([])
+    if (await isShownAlive(client, this.#number)) throw new Error(stillStands)
+    const detail = `another replica took the name ${name} while this one was cut off`
+    return this.#passes([{ reason: 'name_taken', detail }])
   }
 
   /** What the self-test finds is said when it changes; until it finds nothing, this replica takes no part. */
@@ -164,9 +170,9 @@ export class Watch {
   }
 
   async #listen(client: pg.Client): Promise<void> {
-    const number = await this.#o.doors.asClient((tx) => registerReplica(tx, this.#o.identity()))
+    this.#number = await this.#o.doors.asClient((tx) => registerReplica(tx, this.#o.identity()))
     this.#isRegistered = true
-    if (!(await showAlive(client, number))) throw new Error('an earlier session still stands')
+    if (!(await showAlive(client, this.#number))) throw new Error(stillStands)
     client.on('notification', ({ payload = '' }) => this.#o.onHint(payload))
     await client.query(`LISTEN ${channel}`)
   }

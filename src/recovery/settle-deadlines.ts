@@ -12,7 +12,8 @@ const batch = 500
 /**
  * Phase 3. Leases that had run out while their executors could still be heard are taken back now. All
  * others get one full lease TTL from the opening of the gate: the term's deadline floor is still null,
- * which holds every deadline, and the sweeps set it as their first act (invariant 7).
+ * which holds every deadline, and the sweeps set it as their first act (invariant 7). Where many rows cannot
+ * be written, the rest is left to the sweep: the gate does not wait for them.
  */
 export function settleDeadlinesPhase(db: Queryable, o: ReclaimOptions): Phase {
   return {
@@ -30,7 +31,7 @@ export function settleDeadlinesPhase(db: Queryable, o: ReclaimOptions): Phase {
         )
         counts.reclaimed += done.reclaimed
         counts.bad_rows += done.bad_rows
-        found = leases.length
+        found = done.tried
         after = leases.at(-1) ?? after
       }
       return counts

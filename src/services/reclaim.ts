@@ -4,7 +4,7 @@ import type { Log } from '../log.ts'
 import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
-import { writeSparingBadRows } from './bad-rows.ts'
+import { type Spared, writeSparingBadRows } from './bad-rows.ts'
 import type { LeaseEnds } from './lease-ends.ts'
 
 export interface ReclaimOptions {
@@ -21,9 +21,9 @@ export async function reclaim(
   ids: string[],
   lock: (tx: Queryable, ids: string[]) => Promise<LockedJob[]>,
   why: (job: LockedJob) => string,
-): Promise<{ reclaimed: number; bad_rows: number }> {
+): Promise<Spared & { reclaimed: number }> {
   let reclaimed = 0
-  const bad_rows = await writeSparingBadRows(ids, log, async (ids) => {
+  const spared = await writeSparingBadRows(ids, log, async (ids) => {
     const ends = await doors.asLeader(term, async (tx) => {
       const jobs = await lock(tx, ids)
       const ends = jobs.map((job) => endByLoss(job, lostLeaseBudget, why(job)))
@@ -33,5 +33,5 @@ export async function reclaim(
     leaseEnds.announce(ends)
     reclaimed += ends.length
   })
-  return { reclaimed, bad_rows }
+  return { reclaimed, ...spared }
 }

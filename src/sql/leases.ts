@@ -7,8 +7,8 @@ import type { Queryable } from './pool.ts'
  *  never ended again (invariant 3). Deadlines are written and judged by the database's clock (invariant 8).
  *
  *  Locking, renewing and ending: rows are locked in the order of their ids, so that no two statements wait for each
- *  other in a circle; those that skip what is locked wait for nobody, and go along the index of leases, so that
- *  their cost never follows the table. */
+ *  other in a circle; those that skip what is locked wait for nobody. Lists go along the index of leases, so that
+ *  their cost never follows the table; what they find is checked again under its lock. */
 
 const lockedColumns = `j.id, j.class_id, j.state, j.fence, j.attempt, j.max_attempts, j.lost_leases,
   j.backoff_base_ms, j.backoff_factor, j.backoff_cap_ms, j.executor_id, j.epoch,

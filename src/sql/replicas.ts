@@ -40,6 +40,17 @@ export async function showAlive(client: pg.Client, number: number): Promise<bool
   return rows[0]?.locked === true
 }
 
+/** Whether a session, of whomever, shows that replica `number` is alive. */
+export async function isShownAlive(client: pg.Client, number: number): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1970168948 AND objid = $1
+      AND objsubid = 2 AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    [number],
+  )
+  return (rowCount ?? 0) > 0
+}
+
 /** Probes and marks in one transaction: a replica whose lock is free has no session any more. */
 export async function markGoneReplicas(tx: Queryable): Promise<number> {
   const { rowCount } = await tx.query({

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import type { Queryable } from './pool.ts'
+import { destroySocket, type Queryable } from './pool.ts'
 import { listLiveReplicas } from './replicas.ts'
 import { connectionOptions } from './session.ts'
 
@@ -39,19 +39,24 @@ interface Face {
   role: string
   /** Whether it may end sessions of the role of DATABASE_URL, as a promotion must. */
   may_end: boolean
+  may_use_schema: boolean
   may_see_schema: boolean
   in_recovery: boolean
   read_only: boolean
 }
 
 /** Refusals of the path itself, whatever the schema. Throws if the database cannot be reached. */
-export async function testPath({ databaseUrl, leaderDatabaseUrl }: PathUrls, name: string) {
+export async function testPath(
+  { databaseUrl, leaderDatabaseUrl }: PathUrls,
+  name: string,
+  signal: AbortSignal,
+): Promise<Refusal[]> {
   const urls = { DATABASE_URL: databaseUrl, UNDERSTUDY_LEADER_DATABASE_URL: leaderDatabaseUrl }
   const found: Refusal[] = []
   const faces: Face[] = []
   for (const [variable, url] of Object.entries(urls)) {
     if (faces.length > 0 && url === databaseUrl) continue
-    const { face, isPooled } = await lookThrough(url, name, faces[0]?.role)
+    const { face, isPooled } = await lookThrough(url, name, faces[0]?.role, signal)
     faces.push(face)
     found.push(...judge(variable, face, isPooled))
   }
@@ -68,6 +73,11 @@ function judge(variable: string, face: Face, isPooled: boolean): Refusal[] {
       major < oldest,
       'postgres_too_old',
       `leads to Postgres ${major}; ${oldest} or newer is needed`,
+    ],
+    [
+      !face.may_use_schema,
+      'missing_rights',
+      'leads to a role that lacks USAGE on every schema of its search_path',
     ],
     [!face.may_see_schema, 'missing_rights', 'leads to a role that lacks SELECT on migrations'],
     [face.in_recovery, 'in_recovery', 'leads to a Postgres in recovery, not to the primary'],
@@ -108,6 +118,8 @@ const rights = {
   late_reports: ['SELECT', 'INSERT'],
 }
 
+const functions = ['wait_for_active_lock', 'fence_term', 'promote', 'tick']
+
 const wanted = Object.entries(rights).flatMap(([relation, each]) =>
   each.map((right) => ({ relation, right })),
 )
@@ -118,7 +130,7 @@ const wanted = Object.entries(rights).flatMap(([relation, each]) =>
 export async function testStanding(
   client: pg.ClientBase,
   db: Queryable,
-  replica: { name: string; activeLockId: string },
+  replica: { name: string; replicaId: string; activeLockId: string },
 ): Promise<Refusal[]> {
   for (const path of [client, db]) {
     const lacking = await listLackingRights(path)
@@ -127,7 +139,7 @@ export async function testStanding(
     }
   }
   const found: Refusal[] = []
-  if (!(await takeName(client, replica.name))) {
+  if ((await isNameLeading(client, replica)) || !(await takeName(client, replica.name))) {
     found.push({ reason: 'name_taken', detail: `another replica named ${replica.name} is alive` })
   }
   const others = (await listLiveReplicas(client)).filter(
@@ -146,10 +158,26 @@ async function listLackingRights(db: Queryable): Promise<string[]> {
   const { rows } = await db.query<{ lacking: string }>({
     text: `SELECT x.right || ' on ' || x.relation AS lacking
       FROM unnest($1::text[], $2::text[]) AS x(relation, "right")
-      WHERE NOT has_table_privilege(x.relation, x.right)`,
-    values: [wanted.map(({ relation }) => relation), wanted.map(({ right }) => right)],
+      WHERE NOT has_table_privilege(x.relation, x.right)
+      UNION ALL SELECT 'EXECUTE on ' || f FROM unnest($3::text[]) AS f
+      WHERE NOT has_function_privilege(to_regproc(f), 'EXECUTE')`,
+    values: [wanted.map(({ relation }) => relation), wanted.map(({ right }) => right), functions],
   })
   return rows.map((row) => row.lacking)
+}
+
+/** A leader whose watch session broke has lost its name for a moment, and must find it free again. */
+async function isNameLeading(
+  client: pg.ClientBase,
+  { name, replicaId }: { name: string; replicaId: string },
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM leader l JOIN terms t USING (term, replica_id) JOIN replicas r USING (replica_id)
+      WHERE r.name = $1 AND l.replica_id <> $2 AND t.ended_at IS NULL
+        AND t.ticked_at > clock_timestamp() - interval '5 seconds'`,
+    [name, replicaId],
+  )
+  return rowCount === 1
 }
 
 /** False: another session, of this or another replica, has it. */
@@ -161,17 +189,25 @@ export async function takeName(client: pg.ClientBase, name: string): Promise<boo
   return rows[0]?.taken === true
 }
 
-async function lookThrough(url: string, name: string, poolRole: string | undefined) {
-  const one = await open(url, name)
+async function lookThrough(
+  url: string,
+  name: string,
+  poolRole: string | undefined,
+  signal: AbortSignal,
+) {
+  const [one, other] = [createClient(url, name), createClient(url, name)]
+  // Not end(): a way that has fallen silent would be waited for.
+  const cut = () => {
+    for (const client of [one, other]) destroySocket(client)
+  }
+  signal.addEventListener('abort', cut, { once: true })
   try {
-    const other = await open(url, name)
-    try {
-      return { face: await faceOf(one, poolRole), isPooled: await areLent(one, other) }
-    } finally {
-      await other.end()
-    }
+    await one.connect()
+    await other.connect()
+    return { face: await faceOf(one, poolRole), isPooled: await areLent(one, other) }
   } finally {
-    await one.end()
+    signal.removeEventListener('abort', cut)
+    cut()
   }
 }
 
@@ -186,11 +222,10 @@ async function areLent(one: pg.Client, other: pg.Client): Promise<boolean> {
   return pids.one.size + pids.other.size > 2 || [...pids.one].some((pid) => pids.other.has(pid))
 }
 
-async function open(url: string, name: string): Promise<pg.Client> {
+function createClient(url: string, name: string): pg.Client {
   const client = new pg.Client(connectionOptions(url, `${name} self-test`))
   // What ends the session fails the statement under way; without a listener it ends the process.
   client.on('error', () => undefined)
-  await client.connect()
   return client
 }
 
@@ -203,6 +238,7 @@ async function faceOf(client: pg.Client, poolRole: string | undefined): Promise<
   const { rows } = await client.query<Face>(
     `SELECT current_setting('server_version_num')::integer AS version, current_user::text AS role,
         pg_has_role(coalesce($1, current_user::text), 'USAGE') AS may_end,
+        current_schema() IS NOT NULL AS may_use_schema,
         coalesce(has_table_privilege(to_regclass('migrations'), 'SELECT'), true) AS may_see_schema,
         pg_is_in_recovery() AS in_recovery,
         current_setting('default_transaction_read_only')::boolean AS read_only,

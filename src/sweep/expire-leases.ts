@@ -28,8 +28,10 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
       const stall = o.stalls.unsettled
       if (stall > 0) return await raiseFloor(o, term, stall)
       const leases = await listReclaimableLeases(o.db, term.number, after, batch)
-      after = leases.length === batch ? (leases.at(-1) ?? after) : beforeAllLeases
-      if (leases.length === 0) return { counts: { reclaimed: 0 } }
+      if (leases.length === 0) {
+        after = beforeAllLeases
+        return { counts: { reclaimed: 0 } }
+      }
       // By itself: the ping writes the same row, and must not wait for what follows.
       const silent = await o.doors.asLeader(term, (tx) =>
         raiseFloorIfFleetFellSilent(tx, term.number, o.leaseTtlMs),
@@ -41,8 +43,11 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
         (tx, ids) => lockReclaimableLeases(tx, term.number, ids),
         (job) => `executor ${job.executor_id} was not heard in time`,
       )
-      const counts = { ...done, silent_executors_waited_for: silent }
-      return leases.length === batch ? { counts, pauseMs: 0 } : { counts }
+      const { tried, ...counted } = done
+      const counts = { ...counted, silent_executors_waited_for: silent }
+      const isLast = tried === leases.length && leases.length < batch
+      after = isLast ? beforeAllLeases : (leases[tried - 1] ?? after)
+      return isLast ? { counts } : { counts, pauseMs: 0 }
     },
   }
 }

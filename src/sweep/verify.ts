@@ -1,13 +1,22 @@
+import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
-import { verify } from '../services/verification.ts'
+import { verifyFence, verifyLeases } from '../services/verification.ts'
 import type { Queryable } from '../sql/pool.ts'
 import type { Sweep } from './scheduler.ts'
 
-/** What recovery verified once is verified again and again. */
-export function verifyAgain(db: Queryable, log: Log): Sweep {
+/** Looks, again and again, for what must never be; the first time an interval after the gate opened, when
+ *  there is less to do. */
+export function verify(db: Queryable, log: Log, intervalMs: number): Sweep {
+  let seen: Term | undefined
   return {
     name: 'verify',
-    intervalMs: 60_000,
-    runOnce: async () => ({ counts: await verify(db, log) }),
+    intervalMs,
+    runOnce: async (term) => {
+      if (seen !== term) {
+        seen = term
+        return { counts: {} }
+      }
+      return { counts: { ...(await verifyFence(db, log)), ...(await verifyLeases(db, log)) } }
+    },
   }
 }

@@ -33,13 +33,14 @@ export function wakeDue(o: WakeDueOptions): Sweep {
       if (dueMs === null) return { counts: { woken: 0 } }
       if (dueMs > 0) return { counts: { woken: 0 }, pauseMs: Math.min(dueMs, intervalMs) }
       const due = await listDueJobs(o.db, after, batch)
-      after = due.length === batch ? (due.at(-1) ?? after) : beforeAllDue
-      const counts = await wake(
+      const { tried, ...counts } = await wake(
         o,
         term,
         due.map(({ id }) => id),
       )
-      if (counts.woken > 0 || due.length === batch) return { counts, pauseMs: 0 }
+      const isLast = tried === due.length && due.length < batch
+      after = isLast ? beforeAllDue : (due[tried - 1] ?? after)
+      if (counts.woken > 0 || !isLast) return { counts, pauseMs: 0 }
       // One that is due and was not woken is locked by somebody: at once would be for ever.
       return counts.bad_rows > 0 ? { counts } : { counts, pauseMs: busyMs }
     },
@@ -48,10 +49,10 @@ export function wakeDue(o: WakeDueOptions): Sweep {
 
 async function wake({ doors, polls, log }: WakeDueOptions, term: Term, ids: string[]) {
   let woken = 0
-  const bad_rows = await writeSparingBadRows(ids, log, async (ids) => {
+  const spared = await writeSparingBadRows(ids, log, async (ids) => {
     const classIds = await doors.asLeader(term, (tx) => wakeDueJobs(tx, ids))
     polls.markReady(new Set(classIds))
     woken += classIds.length
   })
-  return { woken, bad_rows }
+  return { woken, ...spared }
 }

@@ -16,7 +16,7 @@ test.each([
   ['serve', { DATABASE_URL: secret }, 2],
   ['serve', { DATABASE_URL: unreachable, UNDERSTUDY_ADMIN_TOKEN: `${secret} blank` }, 2],
   ['migrate', { DATABASE_URL: unreachable }, 1],
-  ['migrate', { DATABASE_URL: `postgres://user:${secret}@host:port/x` }, 1],
+  ['migrate', { DATABASE_URL: `postgres://user:${secret}@host:port/x` }, 2],
   ['migrate', { DATABASE_URL: `postgres://user:${secret}%zz@127.0.0.1:1/x` }, 1],
   ['status', { UNDERSTUDY_URLS: 'http://127.0.0.1:1', UNDERSTUDY_TOKEN: `${secret} blank` }, 2],
   [
@@ -63,6 +63,6 @@ test.each([
   replica.kill('SIGKILL')
   await replica.exited
   const log = await readFile(logFile, 'utf8')
-  expect(log).toMatch(/the database does not answer|URI malformed/)
+  expect(log).toMatch(/the database does not answer|URI malformed|well-formed URL/)
   expect(log).not.toContain(secret)
 })

@@ -23,7 +23,10 @@ async function startHolding() {
     while (((await poll()).body.assignments ?? []).length === 0);
     return job
   }
-  return { ...cut, kept: await hold(), lose: hold }
+  const kept = await hold()
+  // However long all the cuts take.
+  await db.sql("UPDATE jobs SET lease_expires_at = lease_expires_at + interval '1 day'")
+  return { ...cut, kept, lose: hold }
 }
 
 /** Its lease ran out long ago, while its leader served. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, readFile, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
@@ -9,7 +9,8 @@ import { testPath } from '../../src/sql/self-test.ts'
 import { applySettings, lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
 import { portOf } from '../support/listen.ts'
-import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
+import { expectRefused } from '../support/refused.ts'
+import { startActive, startReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 import { tempFolder } from '../support/temp.ts'
 
@@ -17,21 +18,9 @@ const db = useDatabase()
 
 /** What the self-test of a replica on these URLs finds, by the names of its reasons. */
 async function reasonsOf(databaseUrl: string, leaderDatabaseUrl = databaseUrl) {
-  const found = await testPath({ databaseUrl, leaderDatabaseUrl }, 'self-test')
+  const { signal } = new AbortController()
+  const found = await testPath({ databaseUrl, leaderDatabaseUrl }, 'self-test', signal)
   return found.map(({ reason }) => reason)
-}
-
-/** Waits until the replica refuses its database for this reason, and nothing is served by it. */
-async function expectRefused({ api, app, events }: TestReplica, reason: string, detail: string) {
-  while (app.watch.refusals.length === 0) await api.get('/health/live')
-  expect(app.watch.refusals).toMatchObject([{ reason }])
-  for (const path of ['/health/ready', '/health/active', '/v1/jobs']) {
-    const answer = await api.get(path)
-    expect(answer).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
-    expect(answer.body.detail).toContain(`${reason}: ${detail}`)
-  }
-  expect((await api.get('/health/live')).status).toBe(200)
-  expect(events.fired).toEqual([])
 }
 
 async function createRole(): Promise<{ role: string; url: string }> {
@@ -78,24 +67,50 @@ test('two URLs that lead to different databases are refused', async () => {
   expect([...rows, ...(await db.sql('SELECT FROM replicas'))]).toEqual([])
 })
 
-/** A way to Postgres on which its answers say `lie` where they said `truth`; both are of one length. */
-async function startLiar(truth: string, lie: string): Promise<string> {
+/** A way to Postgres: `join` decides what passes on the connection with this number, from 1. */
+async function startWay(
+  join: (client: Socket, upstream: Socket, number: number) => void,
+): Promise<string> {
   const target = new URL(db.url)
+  let number = 0
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname)
     for (const socket of [client, upstream]) socket.on('error', () => socket.destroy())
-    client.pipe(upstream)
-    upstream.on('data', (chunk: Buffer) => {
-      const told = chunk.toString('latin1').replaceAll(truth, lie)
-      client.write(Buffer.from(told, 'latin1'))
-    })
+    client.on('close', () => upstream.destroy())
     upstream.on('close', () => client.destroy())
+    number += 1
+    join(client, upstream, number)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(() => void server.close())
   const url = { hostname: '127.0.0.1', port: String(portOf(server)) }
   return Object.assign(new URL(db.url), url).href
 }
+
+/** Its answers say `lie` where they said `truth`; both are of one length. */
+const startLiar = (truth: string, lie: string) =>
+  startWay((client, upstream) => {
+    client.pipe(upstream)
+    upstream.on('data', (chunk: Buffer) => {
+      const told = chunk.toString('latin1').replaceAll(truth, lie)
+      client.write(Buffer.from(told, 'latin1'))
+    })
+  })
+
+test('a way that falls silent in the middle holds up neither the next try nor a stop', async () => {
+  const silent: Socket[] = []
+  const url = await startWay((client, upstream, number) => {
+    client.pipe(upstream)
+    upstream.pipe(client)
+    silent.push(client, upstream)
+    // With the second session the first one falls silent, too; what comes later passes.
+    if (number !== 2) return
+    for (const socket of silent) socket.unpipe().pause()
+  })
+  const replica = await startReplica({ url })
+  await replica.api.untilActive()
+  await replica.app.stop()
+})
 
 test('a Postgres older than 15 is refused', async () => {
   const [row] = await db.sql<{ version: string }>(
@@ -155,32 +170,6 @@ test('a read-only database is refused, and waited for', async () => {
   await replica.api.untilActive()
 })
 
-test('of two replicas with one name the second takes no part until the first is gone', async () => {
-  const named = { UNDERSTUDY_NAME: 'twin' }
-  const first = await startActive(db, named)
-  const second = await startReplica(db, named)
-  await expectRefused(second, 'name_taken', 'another replica named twin is alive')
-  expect((await first.api.get('/health/active')).status).toBe(200)
-  await first.app.stop()
-  await second.api.untilActive()
-})
-
-test('of five replicas that start at once with one name exactly one takes part', async () => {
-  const replicas = await Promise.all(
-    [1, 2, 3, 4, 5].map(() => startReplica(db, { UNDERSTUDY_NAME: 'quintuplet' })),
-  )
-  const refused = () => replicas.filter(({ app }) => app.watch.refusals.length > 0)
-  while (refused().length < 4) await replicas[0]?.api.get('/health/live')
-  await Promise.race(replicas.map(({ api }) => api.untilActive()))
-  expect(refused()).toHaveLength(4)
-})
-
-test('a replica that cannot stand beside the others for its lock id is refused', async () => {
-  await startActive(db)
-  const replica = await startReplica(db, { UNDERSTUDY_ACTIVE_LOCK_ID: '9223372036854775807' })
-  await expectRefused(replica, 'other_lock_id', 'replica-')
-})
-
 test('a role with the documented rights, and no others, does all that a replica does', async () => {
   const { role, url } = await createRole()
   await db.sql(await documentedGrants(role))
@@ -222,6 +211,22 @@ test('each right that a role lacks is named, and nothing is begun without it', a
   const told = replica.app.watch.refusals[0]?.detail.replace('the role lacks ', '').split(', ')
   expect(told?.sort()).toEqual(rights.filter((each) => each !== 'SELECT on migrations').sort())
   await db.sql(grants)
+  await replica.api.untilActive()
+})
+
+test.each([
+  ['EXECUTE ON FUNCTION promote(uuid)', 'missing_rights', 'the role lacks EXECUTE on promote'],
+  ['USAGE ON SCHEMA public', 'missing_rights', 'DATABASE_URL leads to a role that lacks USAGE'],
+])('%s, where it is not for everybody, is named', async (right, reason, detail) => {
+  const { role, url } = await createRole()
+  await db.sql(await documentedGrants(role))
+  await db.sql(`REVOKE ${right} FROM PUBLIC, ${role}`)
+  onTestFinished(async () => {
+    await db.sql(`GRANT ${right} TO PUBLIC`)
+  })
+  const replica = await startReplica({ url })
+  await expectRefused(replica, reason, detail)
+  await db.sql(`GRANT ${right} TO ${role}`)
   await replica.api.untilActive()
 })
 

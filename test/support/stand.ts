@@ -40,7 +40,7 @@ export function stand(
     clock: { ...systemClock, sleep: (ms, ...over) => systemClock.sleep(Math.min(ms, 50), ...over) },
     log: createLog('silent'),
     mayStand: () => true,
-    mayLead: () => true,
+    unfitness: () => undefined,
     isHearing: () => true,
     recordTermEnd: async () => undefined,
     onEvent: (event) => events.fire(event),

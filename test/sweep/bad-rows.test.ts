@@ -120,11 +120,13 @@ test.for([
     await insertJobs({ kind: 'good', count: 1, owner: 'c', lease: past })
     const { api } = await startReplica(db)
     await api.untilActive()
-    expect(await countJobs("kind = 'good' AND state = 'available' AND lost_leases = 1")).toBe(good)
     expect(await countJobs("kind = 'bad' AND state = 'leased' AND fence = 1")).toBe(bad)
+    // So many bad ones are not waited for: what comes after them is left to the sweep.
+    const taken = bad < 20 ? good : 0
+    expect(await countJobs("kind = 'good' AND state = 'available' AND lost_leases = 1")).toBe(taken)
     const { recovery } = (await api.get('/v1/leader')).body
     const settled = recovery.find(({ phase }: { phase: string }) => phase === 'settle_deadlines')
-    expect(settled.counts).toEqual({ reclaimed: good, bad_rows: bad })
+    expect(settled.counts).toEqual({ reclaimed: taken, bad_rows: Math.min(bad, 20) })
   },
 )
 

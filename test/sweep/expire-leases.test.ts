@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import {
+  beforeAllLeases,
+  listReclaimableLeases,
+  lockReclaimableLeases,
+} from '../../src/sql/leases.ts'
 import { useDatabase } from '../support/database.ts'
 import { startActive, type TestReplica } from '../support/replica.ts'
+import { openSession } from '../support/sessions.ts'
+import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
 
@@ -82,6 +89,31 @@ async function fallSilent(fleet: { silent: number; heard: number; ago: string })
         CASE WHEN n < ${fleet.silent} THEN interval '${fleet.ago}' ELSE interval '0' END
       FROM generate_series(1, ${fleet.silent + fleet.heard - 1}) n;
     ${pastFloor}`)
+}
+
+test('invariant 7: a lease that was renewed since it was found to be expired is not taken back', async () => {
+  const { api, app, queue, executor, epoch } = await startWork(db, {
+    UNDERSTUDY_SWEEP_INTERVAL_MS: '3600000',
+  })
+  const job = await api.submit({ queue })
+  const [given] = await api.poll(executor, epoch)
+  const term = app.gate.serving?.number ?? 0
+  while ((await floorOf(term)) === null);
+  await db.sql('UPDATE terms SET deadline_floor_at = $1', ['2020-01-01T00:00:00Z'])
+  await db.sql("UPDATE jobs SET lease_expires_at = '2020-01-01T00:00:00Z' WHERE id = $1", [job.id])
+  const session = await openSession(db.url)
+  const found = await listReclaimableLeases(session, term, beforeAllLeases, 10)
+  expect(found.map(({ id }) => id)).toContain(job.id)
+  await api.heartbeat(executor, epoch, [{ job_id: job.id, fence: given?.fence }])
+  expect(await lockReclaimableLeases(session, term, [job.id])).toEqual([])
+})
+
+async function floorOf(term: number): Promise<string | null> {
+  const [row] = await db.sql<{ floor: string | null }>(
+    'SELECT deadline_floor_at AS floor FROM terms WHERE term = $1',
+    [term],
+  )
+  return row?.floor ?? null
 }
 
 test.for([

@@ -80,7 +80,7 @@ test.each([
     { databaseUrl: pooled, leaderDatabaseUrl: db.url },
     { databaseUrl: db.url, leaderDatabaseUrl: pooled },
   ]) {
-    const found = await testPath(urls, 'through a pooler')
+    const found = await testPath(urls, 'through a pooler', new AbortController().signal)
     expect(new Set(found.map(({ reason }) => reason))).toEqual(new Set(['transaction_pooler']))
   }
 })
