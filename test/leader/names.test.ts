@@ -34,22 +34,38 @@ test('a leader whose watch session breaks keeps its name against one that waits 
   expect(first.events.fired.map(({ type }) => type)).toEqual(['standing', 'granted', 'promoted'])
 })
 
-test('of two standbys with one name the one that lost it steps aside, and says so', async () => {
-  await startActive(db)
-  const named = { UNDERSTUDY_NAME: 'lent' }
-  const first = await startReplica(db, named)
-  await first.events.wait('standing')
+/** Takes the name as soon as the replica's own session lets go of it, as a process of that name may. */
+async function stealName(name: string) {
   const thief = await openSession(db.url)
-  const takeName = "SELECT pg_try_advisory_lock(1970168949, hashtext('lent')) AS taken"
-  // Quicker than its own next try: as another process of that name may be.
-  await db.terminate('understudy lent watch')
-  while (!(await thief.query(takeName)).rows[0].taken);
-  while (first.app.watch.refusals.length === 0) await first.api.get('/health/live')
-  expect((await first.api.get('/health/ready')).body.detail).toContain(
-    'name_taken: another replica took',
-  )
+  await db.terminate(`understudy ${name} watch`)
+  const take = `SELECT pg_try_advisory_lock(1970168949, hashtext('${name}')) AS taken`
+  while (!(await thief.query(take)).rows[0].taken);
+  return thief
+}
+
+test('a standby that lost its name steps aside, says so, and comes back when the name is free', async () => {
+  await startActive(db)
+  const standby = await startReplica(db, { UNDERSTUDY_NAME: 'lent' })
+  await standby.events.wait('standing')
+  const thief = await stealName('lent')
+  while (standby.app.watch.refusals.length === 0) await standby.api.get('/health/live')
+  const { detail } = (await standby.api.get('/health/ready')).body
+  expect(detail).toContain('name_taken: another replica took the name lent')
   await thief.end()
-  while ((await first.api.get('/health/ready')).status !== 200);
+  while ((await standby.api.get('/health/ready')).status !== 200);
+})
+
+test('a leader that lost its name makes way, and does not stand until it has it back', async () => {
+  const first = await startActive(db, { UNDERSTUDY_NAME: 'robbed' })
+  const second = await startReplica(db)
+  await second.events.wait('standing')
+  const thief = await stealName('robbed')
+  expect((await first.events.wait('lost')).term.endReason).toBe('refused')
+  await second.api.untilActive()
+  await second.app.stop()
+  expect((await first.api.get('/health/active')).body.detail).toContain('name_taken')
+  await thief.end()
+  await first.api.untilActive()
 })
 
 async function sessionOf(applicationName: string): Promise<number> {
