@@ -63,6 +63,7 @@ async function startPastFloor() {
 
 test.for([
   { bad: 1, good: 4, what: 'one' },
+  { bad: 30, good: 2, what: 'more than one pass tries' },
   { bad: 500, good: 1, what: 'a whole batch' },
 ])(
   '$what that cannot be written: the other expired leases are taken back, and it is counted',
@@ -83,6 +84,7 @@ test.for([
 
 test.for([
   { bad: 1, good: 4, what: 'one' },
+  { bad: 30, good: 2, what: 'more than one pass tries' },
   { bad: 500, good: 1, what: 'a whole batch' },
 ])(
   '$what that cannot be written: the other due jobs are woken, and it is counted',
