@@ -65,7 +65,11 @@ test('a leader that lost its name makes way, and does not stand until it has it 
   expect((await first.events.wait('lost')).term.endReason).toBe('refused')
   await second.api.untilActive()
   await second.app.stop()
-  expect((await first.api.get('/health/active')).body.detail).toContain('name_taken')
+  // For longer than it pauses after a loss.
+  for (let asked = 0; asked < 1_500; asked += 1) {
+    expect((await first.api.get('/health/active')).body.detail).toContain('name_taken')
+  }
+  expect(first.events.fired.filter(({ type }) => type === 'standing')).toHaveLength(1)
   await thief.end()
   await first.api.untilActive()
 })
