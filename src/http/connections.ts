@@ -59,7 +59,8 @@ export class Connections {
     if (connection.isClosing) throw new AppError('invalid_request', 'the connection is closing')
     if (connection.unanswered <= this.#limits.maxUnanswered) return
     request.socket.destroy()
-    throw new AppError('overloaded', 'too many requests at once on one connection')
+    // No 503, which would count as a stall: it is its client's own excess, and needs no token.
+    throw new AppError('invalid_request', 'too many requests at once on one connection')
   }
 
   /** No request after this one is heard on its connection. */

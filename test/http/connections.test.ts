@@ -93,3 +93,14 @@ test('one connection cannot park more requests than it may', async () => {
   }
   expect(next.statuses).toEqual([200])
 })
+
+test('who asks for too much at once on one connection, without a token, holds up no lease', async () => {
+  const { api, app } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '600000' })
+  const { stalls } = app.wiring
+  stalls.settle(stalls.unsettled)
+  const beat = 'POST /v1/executors/x/heartbeat HTTP/1.1\r\nHost: x\r\n\r\n'
+  const raw = new RawConnection(api.url).write(beat.repeat(66))
+  await raw.closed
+  expect(raw.statuses).not.toContain(200)
+  expect(stalls.unsettled).toBe(0)
+})
