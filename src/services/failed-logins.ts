@@ -14,11 +14,12 @@ export interface FailedLoginsOptions {
 }
 
 /**
- * Counts tokens that were shown in vain, so that who guesses costs the database nothing after a while.
+ * Counts tokens that were shown in vain. Behind a balancer all executors have one address, and after a failover
+ * none of their tokens is in memory: so nobody's failures keep another's token from being looked up, or the
+ * executors would lose their leases (invariant 7). Look-ups are batched: who guesses costs the database one small
+ * query at a time.
  *
- * Behind a balancer all executors have one address. A token that is shown again and again is charged to
- * itself, therefore, and only once to its address: an executor with a token that has ended locks nobody
- * out. Who is known to be good is never asked here.
+ * A token that is shown again and again is charged to itself, and only once to its address.
  */
 export class FailedLogins {
   readonly #log: Log
@@ -31,28 +32,39 @@ export class FailedLogins {
     this.#tokens = new Window(most, mostKept)
   }
 
-  /** Throws too_many_failures, to be asked before a token is looked up. */
-  async refuseIfSpent(address: string, digest: string): Promise<void> {
-    const place = placeOf(address)
-    const ms = this.#tokens.has(digest)
-      ? await this.#tokens.spentMs(digest)
-      : await this.#addresses.spentMs(place)
-    if (ms === undefined) return
-    throw new AppError('too_many_failures', 'too many tokens were wrong of late; come back later', {
-      retryAfterMs: ms,
-    })
+  /** Throws too_many_failures for a token that has itself failed too often; asked before it is looked up. */
+  async refuseIfSpent(digest: string): Promise<void> {
+    refuseFor(await this.#spentMs(digest))
   }
 
+  /** It failed. Throws too_many_failures if its address, or the token itself, had failed too often before. */
   async note(address: string, digest: string): Promise<void> {
     const place = placeOf(address)
     const isNew = !this.#tokens.has(digest)
+    const spentMs = (await this.#spentMs(digest)) ?? (await this.#addresses.spentMs(place))
     if (await this.#tokens.spend(digest)) this.#tell(place)
     if (isNew && (await this.#addresses.spend(place))) this.#tell(place)
+    refuseFor(spentMs)
+  }
+
+  /** Of a token that is told apart: those that share a count do not answer for each other. */
+  async #spentMs(digest: string): Promise<number | undefined> {
+    return this.#tokens.has(digest) ? await this.#tokens.spentMs(digest) : undefined
   }
 
   #tell(address: string): void {
-    this.#log.warn({ address }, 'too many failed logins: unknown tokens are refused for a minute')
+    this.#log.warn(
+      { address },
+      'too many failed logins: wrong tokens are answered 429 for a minute',
+    )
   }
+}
+
+function refuseFor(ms: number | undefined): void {
+  if (ms === undefined) return
+  throw new AppError('too_many_failures', 'too many tokens were wrong of late; come back later', {
+    retryAfterMs: ms,
+  })
 }
 
 /** Whoever has an IPv6 address has 2^64 of them. */

@@ -47,8 +47,8 @@ export class Tokens {
     this.#adminHash = options.adminToken === undefined ? undefined : sha256(options.adminToken)
   }
 
-  /** Undefined: not one of ours, revoked, or expired. Throws too_many_failures for a token that is not in
-   *  memory, from an address that has shown too many of those. */
+  /** Undefined: not one of ours, revoked, or expired. Throws too_many_failures instead, where it or its address
+   *  has failed too often. */
   async authenticate(presented: string, address: string): Promise<Principal | undefined> {
     const { cache, failedLogins } = this.#o
     const shown = sha256(presented)
@@ -57,7 +57,7 @@ export class Tokens {
     }
     const digest = shown.toString('base64')
     const [, id = '', secret = ''] = tokenForm.exec(presented) ?? []
-    if (!cache.has(id)) await failedLogins.refuseIfSpent(address, digest)
+    if (!cache.has(id)) await failedLogins.refuseIfSpent(digest)
     const token = id === '' ? undefined : await cache.find(id)
     if (token && timingSafeEqual(sha256(secret), token.secret_hash)) {
       return {
@@ -67,7 +67,6 @@ export class Tokens {
         queues: token.queues,
       }
     }
-    await failedLogins.refuseIfSpent(address, digest)
     await failedLogins.note(address, digest)
     return undefined
   }
