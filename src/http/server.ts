@@ -181,7 +181,7 @@ function guardConnection(app: Server, connections: Connections, { bodyPace }: Ed
       reply.header('Connection', 'close')
     }
     if (isOdd) throw new AppError('invalid_request', 'send HTTP/1.1 with a Host header')
-    cutIfSlow(request, reply, bodyPace)
+    cutIfSlow(request, reply, bodyPace, () => connections.endWith(request.raw))
   })
   app.addHook('onResponse', async ({ raw, log, method, routeOptions }, reply) => {
     connections.answered(raw)

@@ -15,6 +15,7 @@ export function cutIfSlow(
   { raw }: FastifyRequest,
   reply: FastifyReply,
   { graceMs, slowest }: BodyPace,
+  onCut: () => void,
 ): void {
   const { 'content-length': length, 'transfer-encoding': coding } = raw.headers
   if (coding === undefined && (length === undefined || length === '0')) return
@@ -31,6 +32,7 @@ export function cutIfSlow(
     } else if (reply.sent) {
       socket.destroy()
     } else {
+      onCut()
       reply.header('Connection', 'close')
       void reply.send(new AppError('request_timeout', 'the body came too slowly'))
     }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { LogLines } from '../support/log-lines.ts'
 import { RawConnection } from '../support/raw.ts'
 import { adminToken, startActive } from '../support/replica.ts'
 
@@ -196,6 +197,23 @@ test.each([
   await raw.drip(drip)
   expect(raw.statuses).toEqual([408])
   expect(raw.problem()).toMatchObject({ code: 'request_timeout' })
+  expect(await jobCount()).toBe(before)
+})
+
+test('what follows a body that was cut is not done: nobody would hear of it', async () => {
+  const logged = new LogLines('debug')
+  const { api, app } = await startActive(db, {}, { edge: small }, logged)
+  const told = (code: string) => logged.lines.some((line) => line.code === code)
+  const { id } = await api.submit({ delay_ms: 60_000 })
+  const before = await jobCount()
+  const raw = new RawConnection(api.url)
+  raw.write(`GET /v1/jobs/${id}?wait_ms=20000 HTTP/1.1\r\nHost: x\r\n${auth}\r\n\r\n`)
+  while (app.wiring.waitList.size < 1) await api.get('/health/live')
+  const request = `${start}\r\n${auth}\r\n${json}\r\nContent-Length: 12\r\n\r\n`
+  raw.write(request)
+  while (!told('request_timeout')) await api.get('/health/live')
+  raw.write(`${job}${request}${job}`)
+  while (!told('invalid_request') && (await jobCount()) === before) await api.get('/health/live')
   expect(await jobCount()).toBe(before)
 })
 
