@@ -71,6 +71,8 @@ const keysSoFar = new Int32Array(mostLevels + 1)
 function survey(text: string): Survey {
   let level = 0
   let lostAt: number | undefined
+  // Colons that belong to no object count, too, but not from one body to the next.
+  keysSoFar[0] = 0
   for (let at = 0; at < text.length; at += 1) {
     const char = text.charCodeAt(at)
     if (char === quote) at = endOfString(text, at)

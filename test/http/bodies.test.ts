@@ -134,6 +134,13 @@ test('a path to a fault is told as far as it helps', async () => {
   expect(body.errors[0].path).toHaveLength(256)
 })
 
+test('colons outside of any object are held against no later body', async () => {
+  const { api } = await startActive(db)
+  const refused = async (raw: string) => (await api.post('/v1/jobs', undefined, { raw })).body.code
+  await refused(':'.repeat(10_000))
+  expect(await refused(':')).toBe('malformed_json')
+})
+
 test('what is no JSON is told where, and never what', async () => {
   const { api } = await startActive(db)
   for (const [raw, detail] of [
