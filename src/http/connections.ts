@@ -50,17 +50,20 @@ export class Connections {
     })
   }
 
-  /** A request has come. Throws for one too many, then its connection is closed, and for one behind the last. */
-  begin(request: IncomingMessage): void {
+  /** A request has come. Returns the refusal of one too many, whose connection is closed, and of one behind
+   *  the last. */
+  begin(request: IncomingMessage): AppError | undefined {
     const connection = this.#known.get(request.socket)
-    if (!connection) return
+    if (!connection) return undefined
     connection.unanswered += 1
     connection.latest = request
-    if (connection.isClosing) throw new AppError('invalid_request', 'the connection is closing')
-    if (connection.unanswered <= this.#limits.maxUnanswered) return
-    request.socket.destroy()
-    // No 503, which would count as a stall: it is its client's own excess, and needs no token.
-    throw new AppError('invalid_request', 'too many requests at once on one connection')
+    if (connection.unanswered > this.#limits.maxUnanswered) {
+      request.socket.destroy()
+      // No 503, which would count as a stall: it is its client's own excess, and needs no token.
+      return new AppError('invalid_request', 'too many requests at once on one connection')
+    }
+    if (!connection.isClosing) return undefined
+    return new AppError('invalid_request', 'the connection is closing')
   }
 
   /** No request after this one is heard on its connection. */
@@ -72,6 +75,10 @@ export class Connections {
   answered({ socket }: IncomingMessage): void {
     const connection = this.#known.get(socket)
     if (connection) connection.unanswered -= 1
+  }
+
+  isClosing(socket: Socket): boolean {
+    return this.#known.get(socket)?.isClosing ?? false
   }
 
   isSpare(socket: Socket): boolean {

@@ -92,8 +92,9 @@ export function clientErrorHandler(
 ) {
   return (error: NodeJS.ErrnoException, socket: Socket): void => {
     const { code = 'unknown' } = error
-    // What follows the last request of a connection is not read; that one is answered.
-    if (code === 'HPE_CLOSED_CONNECTION') return
+    // What follows the last request of a connection, or its head, is not read; that one is answered.
+    const isAnswered = code.startsWith('HPE_') && connections.isClosing(socket)
+    if (isAnswered || code === 'HPE_CLOSED_CONNECTION') return
     if (code === 'ECONNRESET' || !socket.writable || !connections.awaitsRest(socket)) {
       socket.destroy()
       return

@@ -72,8 +72,12 @@ function createFastify(
     routerOptions: { maxParamLength, ignoreTrailingSlash: true },
     http: httpOptions(edge),
     clientErrorHandler: clientErrorHandler(log, connections, whereabouts),
-    frameworkErrors: (error, _request, reply) =>
-      sendProblem(reply, toAppError(error), whereabouts()),
+    // No hook runs for these, so nothing else would hold their connection to its limits.
+    frameworkErrors: (error, { raw }, reply) => {
+      const refused = connections.begin(raw) ?? toAppError(error)
+      connections.endWith(raw)
+      return sendProblem(reply.header('Connection', 'close'), refused, whereabouts())
+    },
   }).withTypeProvider<ZodTypeProvider>()
 }
 
@@ -174,7 +178,8 @@ const nobody: Principal = {
 function guardConnection(app: Server, connections: Connections, { bodyPace }: EdgeLimits) {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('X-Request-Id', request.id)
-    connections.begin(request.raw)
+    const refused = connections.begin(request.raw)
+    if (refused) throw refused
     const isOdd = !isHttp1(request.raw)
     if (isOdd || connections.isSpare(request.raw.socket)) {
       connections.endWith(request.raw)

@@ -217,6 +217,29 @@ test('what follows a body that was cut is not done: nobody would hear of it', as
   expect(await jobCount()).toBe(before)
 })
 
+test('a malformed URL is refused once, and holds no connection, however it goes on', async () => {
+  const { api } = await startActive(db)
+  const rest = `Transfer-Encoding: chunked\r\n\r\n`
+  for (const end of ['', 'zz\r\n', '1\r\n ']) {
+    const raw = new RawConnection(api.url).write(`POST /%zz HTTP/1.1\r\nHost: x\r\n${rest}${end}`)
+    await raw.closed
+    expect([end, ...raw.statuses]).toEqual([end, 400])
+    expect(raw.problem()).toMatchObject({ code: 'invalid_request' })
+  }
+})
+
+test('malformed URLs count among what waits on a connection', async () => {
+  const { api, app } = await startActive(db, {}, { edge: { maxUnanswered: 3 } })
+  const { id } = await api.submit({ delay_ms: 60_000 })
+  const raw = new RawConnection(api.url)
+  raw.write(`GET /v1/jobs/${id}?wait_ms=20000 HTTP/1.1\r\nHost: x\r\n${auth}\r\n\r\n`)
+  while (app.wiring.waitList.size < 1) await api.get('/health/live')
+  raw.write('GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(3))
+  await raw.closed
+  expect(raw.received).toBe('')
+  while (app.wiring.waitList.size > 0) await api.get('/health/live')
+})
+
 test('who was refused does not hold the connection by a body that never ends', async () => {
   const { api } = await startActive(db, {}, { edge: small })
   const raw = new RawConnection(api.url).write(
