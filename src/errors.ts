@@ -1,16 +1,17 @@
 /** Every failure that a caller can meet: code → HTTP status, whether the same request may succeed
- *  later, and how loudly it is logged. Statuses live here and nowhere else. */
+ *  later, and how loudly it is logged. Statuses live here and nowhere else. What anybody can bring about as often
+ *  as they like is debug: a flood of it is news once, and told by who sees it first. */
 export const errorTable = {
   invalid_request: { status: 400, retryable: false, level: 'debug' },
   malformed_json: { status: 400, retryable: false, level: 'debug' },
-  unauthenticated: { status: 401, retryable: false, level: 'info' },
-  forbidden: { status: 403, retryable: false, level: 'info' },
+  unauthenticated: { status: 401, retryable: false, level: 'debug' },
+  forbidden: { status: 403, retryable: false, level: 'debug' },
   not_found: { status: 404, retryable: false, level: 'debug' },
   request_timeout: { status: 408, retryable: true, level: 'debug' },
-  idempotency_mismatch: { status: 409, retryable: false, level: 'info' },
-  stale_term: { status: 409, retryable: false, level: 'info' },
-  stale_epoch: { status: 409, retryable: false, level: 'info' },
-  payload_too_large: { status: 413, retryable: false, level: 'info' },
+  idempotency_mismatch: { status: 409, retryable: false, level: 'debug' },
+  stale_term: { status: 409, retryable: false, level: 'debug' },
+  stale_epoch: { status: 409, retryable: false, level: 'debug' },
+  payload_too_large: { status: 413, retryable: false, level: 'debug' },
   unsupported_media_type: { status: 415, retryable: false, level: 'debug' },
   too_many_failures: { status: 429, retryable: true, level: 'debug' },
   headers_too_large: { status: 431, retryable: false, level: 'debug' },
@@ -19,12 +20,12 @@ export const errorTable = {
   controller_recovering: { status: 503, retryable: true, level: 'debug' },
   controller_draining: { status: 503, retryable: true, level: 'debug' },
   database_unavailable: { status: 503, retryable: true, level: 'warn' },
-  schema_behind: { status: 503, retryable: true, level: 'warn' },
-  schema_ahead: { status: 503, retryable: true, level: 'warn' },
-  overloaded: { status: 503, retryable: true, level: 'warn' },
+  schema_behind: { status: 503, retryable: true, level: 'debug' },
+  schema_ahead: { status: 503, retryable: true, level: 'debug' },
+  overloaded: { status: 503, retryable: true, level: 'debug' },
 } as const satisfies Record<
   string,
-  { status: number; retryable: boolean; level: 'debug' | 'info' | 'warn' | 'error' }
+  { status: number; retryable: boolean; level: 'debug' | 'warn' | 'error' }
 >
 
 export type ErrorCode = keyof typeof errorTable

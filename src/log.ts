@@ -16,12 +16,14 @@ const quoting = /^22/
 
 /** Errors are logged by allow-list: a driver's error carries statement parameters, which may hold a
  *  payload or a secret. */
-function tellError(error: unknown): Record<string, unknown> {
+function tellError(error: unknown, causes = 5): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: `thrown: ${typeof error}` }
   const { code } = error as { code?: unknown }
   const isQuoting = typeof code === 'string' && quoting.test(code)
   const message = isQuoting ? 'the database refused a value' : error.message
-  const cause = error.cause === undefined ? undefined : tellError(error.cause)
+  // A cause may be its own, by a detour.
+  const hasCause = error.cause !== undefined && causes > 0
+  const cause = hasCause ? tellError(error.cause, causes - 1) : undefined
   return { type: error.constructor.name, message, code, cause }
 }
 
@@ -44,11 +46,24 @@ export function createLog(
     mixin: () => log.context(),
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { err: tellWithStack, cause: tellError },
+    serializers: { err: tellWithStack, cause: (error: unknown) => tellError(error) },
   }
   const log: ReplicaLog = Object.assign(destination ? pino(options, destination) : pino(options), {
     replicaId,
     context: () => ({}),
   })
   return log
+}
+
+const seldomMs = 60_000
+
+/** Says it at once, and then at most once a minute, however often it is to be said. */
+export function seldom(say: () => void): () => void {
+  let saidAt = Number.NEGATIVE_INFINITY
+  return () => {
+    const now = performance.now()
+    if (now - saidAt < seldomMs) return
+    saidAt = now
+    say()
+  }
 }

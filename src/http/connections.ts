@@ -32,14 +32,17 @@ export class Connections {
     this.#limits = limits
   }
 
-  /** `onDrop`: a connection was closed unheard, beyond the spare ones. */
-  guard(server: Server, onDrop: () => void): void {
+  /** `onSpare`: all but the spare connections are taken. `onDrop`: one was closed unheard, beyond those. */
+  guard(server: Server, { onSpare, onDrop }: { onSpare(): void; onDrop(): void }): void {
     server.maxConnections = this.#limits.maxConnections + this.#limits.spareConnections
     server.on('drop', onDrop)
-    server.on('connection', (socket) => this.#accept(socket))
+    server.on('connection', (socket) => {
+      if (this.#accept(socket)) onSpare()
+    })
   }
 
-  #accept(socket: Socket): void {
+  /** True: it is a spare one. */
+  #accept(socket: Socket): boolean {
     const isSpare = this.#open >= this.#limits.maxConnections
     this.#known.set(socket, { isSpare, isClosing: false, unanswered: 0, latest: undefined })
     this.#open += 1
@@ -48,6 +51,7 @@ export class Connections {
       this.#open -= 1
       clearTimeout(end)
     })
+    return isSpare
   }
 
   /** A request has come. Returns the refusal of one too many, whose connection is closed, and of one behind

@@ -10,7 +10,7 @@ import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-
 import type { z } from 'zod'
 import { limits } from '../contract/common.ts'
 import { AppError, errorTable } from '../errors.ts'
-import type { Log } from '../log.ts'
+import { type Log, seldom } from '../log.ts'
 import type { Principal } from '../services/tokens.ts'
 import { type Access, authenticate, authorize } from './auth.ts'
 import { Connections } from './connections.ts'
@@ -102,8 +102,16 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   })
   refuseRoutesWithoutAccess(app)
   answerErrors(app, options)
-  // Any that was dropped may have brought a heartbeat (invariant 7).
-  connections.guard(app.server, () => services.stalls.note())
+  const warn = (what: string) => seldom(() => options.log.warn({ maxConnections }, what))
+  const tellDrop = warn('connections are closed unheard: spare ones are taken, too')
+  connections.guard(app.server, {
+    onSpare: warn('all connections are taken: new ones are spare'),
+    onDrop() {
+      // It may have brought a heartbeat (invariant 7).
+      services.stalls.note()
+      tellDrop()
+    },
+  })
   guardConnection(app, connections, edge)
   guard(app, options, connections)
   await app.register(swagger, {
@@ -139,12 +147,14 @@ function refuseRoutesWithoutAccess(app: Server) {
   })
 }
 
-function answerErrors(app: Server, { whereabouts, services }: ServerOptions) {
+function answerErrors(app: Server, { whereabouts, services, log }: ServerOptions) {
+  const tellOverload = seldom(() => log.warn('requests are refused as overloaded'))
   app.setErrorHandler((error, request, reply) => {
     const problem = toAppError(error)
     const isUnserved = errorTable[problem.code].status === 503
     // Whatever kept it from being answered, at whichever stage, must not cost a lease (invariant 7).
     if (isUnserved && request.routeOptions.config.access?.renewsLeases) services.stalls.note()
+    if (problem.code === 'overloaded') tellOverload()
     logRefusal(request, problem)
     return sendProblem(reply, problem, whereabouts())
   })
@@ -160,7 +170,9 @@ function logRefusal({ log, method, routeOptions, principal }: FastifyRequest, pr
   const { level } = errorTable[code]
   const route = `${method} ${routeOptions.url ?? ''}`
   const context = { token_id: principal?.tokenId || undefined, code }
-  if (cause === undefined) log.debug(context, `${route} refused`)
+  // The gate's answer to everybody, from memory: who found the database away has said so.
+  if (cause === undefined && code === 'database_unavailable') log.debug(context, `${route} refused`)
+  else if (cause === undefined) log[level](context, `${route} refused`)
   else if (code === 'internal') log.error({ ...context, err: cause }, `${route} failed`)
   // Only what the schemas should have refused comes with a cause here.
   else if (code === 'invalid_request') log.warn({ ...context, err: cause }, `${route} refused`)

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
+import { LogLines } from '../support/log-lines.ts'
 import { RawConnection } from '../support/raw.ts'
 import { adminToken, startActive } from '../support/replica.ts'
 
@@ -47,10 +48,12 @@ test('when all connections are taken, probes are answered and all else is refuse
 
 test('invariant 7: beyond the spare connections a new one is closed unheard, which is noted as a stall', async () => {
   const edge = { spareConnections: 2, spareMs: 600_000 }
+  const logged = new LogLines('warn')
   const { api, app } = await startActive(
     db,
     { ...env, UNDERSTUDY_SWEEP_INTERVAL_MS: '600000' },
     { edge },
+    logged,
   )
   await fill(api)
   const spare = [new RawConnection(api.url), new RawConnection(api.url)]
@@ -61,6 +64,12 @@ test('invariant 7: beyond the spare connections a new one is closed unheard, whi
   await beyond.closed
   expect(beyond.received).toBe('')
   expect(stalls.unsettled).toBeGreaterThan(0)
+  await new RawConnection(api.url).closed
+  // Once each, however many there were.
+  expect(logged.lines.map(({ msg }) => msg)).toEqual([
+    expect.stringMatching(/^all connections are taken/),
+    expect.stringMatching(/^connections are closed unheard/),
+  ])
   spare[0]?.write(probe)
   await spare[0]?.closed
   expect(spare[0]?.statuses).toEqual([200])

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest'
+import { createLog } from '../../src/log.ts'
 import { useDatabase } from '../support/database.ts'
 import { LogLines } from '../support/log-lines.ts'
+import { RawConnection } from '../support/raw.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 
 const db = useDatabase()
+const probe = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'
 const named = (id: string) => ({ headers: { 'x-request-id': id } })
 
 test('a job’s whole life is found in the log by its id, and each request by its own', async () => {
@@ -73,10 +76,45 @@ test('a caller’s X-Request-Id is answered, and one that would not fit a log is
   }
 })
 
-test('above debug nothing is said of requests that were served', async () => {
+test('above debug nothing is said of what anybody can bring about as often as they like', async () => {
   const logged = new LogLines('info')
   const { api } = await startActive(db, {}, {}, logged)
-  await api.submit()
+  await api.submit({ idempotency_key: 'same' })
   await api.post('/v1/jobs', {})
+  expect((await api.as('wrong').get('/v1/jobs')).status).toBe(401)
+  const { token } = (await api.post('/v1/tokens', { name: 'reader', role: 'read' })).body
+  expect((await api.as(token).post('/v1/jobs', {})).status).toBe(403)
+  expect((await api.post('/v1/jobs', { kind: 'other', idempotency_key: 'same' })).status).toBe(409)
+  const large = { kind: 'x', payload: 'x'.repeat(300 * 1_024) }
+  expect((await api.post('/v1/jobs', large)).status).toBe(413)
   expect(logged.lines.filter((line) => line.request_id !== undefined)).toEqual([])
+})
+
+test('a refusal for overload is said once a minute', async () => {
+  const logged = new LogLines('info')
+  const { api } = await startActive(db, { UNDERSTUDY_MAX_CONNECTIONS: '10' }, {}, logged)
+  const overloaded = () => logged.lines.filter(({ msg }) => msg.endsWith('refused as overloaded'))
+  expect(overloaded()).toEqual([])
+  for (let taken = 0; taken < 10; taken += 1) {
+    await new RawConnection(api.url).write(probe).until(/\r\n\r\n{/)
+  }
+  for (let refused = 0; refused < 2; refused += 1) {
+    const raw = new RawConnection(api.url).write('GET /v1/jobs HTTP/1.1\r\nHost: x\r\n\r\n')
+    await raw.closed
+    expect(raw.statuses).toEqual([503])
+  }
+  expect(overloaded()).toMatchObject([{ level: 'warn' }])
+})
+
+test('an error that is its own cause is logged, too', () => {
+  const logged = new LogLines('info')
+  const error = new Error('round')
+  error.cause = error
+  const log = createLog('info', {}, logged)
+  log.info({ err: error }, 'failed')
+  log.info({ cause: error }, 'failed')
+  expect(logged.lines).toMatchObject([
+    { err: { message: 'round' } },
+    { cause: { message: 'round' } },
+  ])
 })
