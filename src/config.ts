@@ -49,7 +49,11 @@ const lockId = z
 export const serverSchema = z.object({
   DATABASE_URL: postgresUrl,
   UNDERSTUDY_LEADER_DATABASE_URL: postgresUrl.optional(),
-  UNDERSTUDY_HOST: z.string().default('127.0.0.1'),
+  UNDERSTUDY_HOST: z
+    .string()
+    // Fastify opens a second server for localhost, to which no limit on connections would apply.
+    .transform((host) => (host.toLowerCase() === 'localhost' ? '127.0.0.1' : host))
+    .default('127.0.0.1'),
   UNDERSTUDY_PORT: z.coerce.number().int().min(0).max(65_535).default(4600),
   UNDERSTUDY_ADVERTISED_URL: httpUrl.optional(),
   UNDERSTUDY_NAME: z

@@ -60,6 +60,12 @@ test.each([
   expect(loadConfig({ DATABASE_URL: url }).databaseUrl).toBe(url)
 })
 
+test('localhost, for which there would be two servers, is one address', () => {
+  for (const host of ['localhost', 'LOCALHOST']) {
+    expect(loadConfig({ ...good, UNDERSTUDY_HOST: host }).host).toBe('127.0.0.1')
+  }
+})
+
 test('every fault is listed in one message, values and durations alike', () => {
   expect(
     faultsOf({
