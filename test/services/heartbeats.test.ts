@@ -104,6 +104,28 @@ test('a heartbeat that was not served has not been heard: sent again it counts',
   expect((await api.job(id)).progress).toBe('told')
 })
 
+test('a heartbeat of the process before, written after a new one registered, overtakes none of its own', async () => {
+  const { api, queue, executor, lease, beat } = await start()
+  const [name, queues] = [`${executor}-other`, [`${queue}-other`]]
+  const { id } = await api.submit({ queue: queues[0] })
+  const others = await api.register(name, { queues })
+  const [held] = (await api.poll(name, others)) as [Assignment]
+  const blocker = await openSession(db.url)
+  await blocker.query('BEGIN; LOCK TABLE progress IN EXCLUSIVE MODE')
+  const first = api.heartbeat(name, others, [{ job_id: id, fence: held.fence, progress: 'first' }])
+  await untilAnyWaiting(blocker)
+  const old = beat(1_000)
+  await api.get('/health/live')
+  const epoch = await api.register(executor, { queues: [queue] })
+  await blocker.query('ROLLBACK')
+  await Promise.all([first, old])
+  const [job] = (await api.poll(executor, epoch, { wait_ms: 10_000 })) as [Assignment]
+  const listed = [{ job_id: job.job_id, fence: job.fence, progress: 'of the second' }]
+  await api.post(`/v1/executors/${executor}/heartbeat`, { epoch, seq: 0, assignments: listed })
+  expect(job.job_id).toBe(lease.job_id)
+  expect((await api.job(job.job_id)).progress).toBe('of the second')
+})
+
 test('a new process counts its heartbeats anew', async () => {
   const { api, queue, executor, beat } = await start()
   await beat(1_000)
