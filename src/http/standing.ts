@@ -17,6 +17,15 @@ export type Standing =
  *  the one that holds the lock, recovering or active. */
 export type Surface = 'live' | 'ready' | 'active' | 'replica' | 'executor' | 'leader'
 
+const withoutDatabase = {
+  live: 'served',
+  ready: 'database_unavailable',
+  active: 'database_unavailable',
+  replica: 'database_unavailable',
+  executor: 'database_unavailable',
+  leader: 'database_unavailable',
+} as const
+
 export const standings = {
   standby: {
     live: 'served',
@@ -50,22 +59,8 @@ export const standings = {
     executor: 'controller_draining',
     leader: 'controller_draining',
   },
-  database_unreachable: {
-    live: 'served',
-    ready: 'database_unavailable',
-    active: 'database_unavailable',
-    replica: 'database_unavailable',
-    executor: 'database_unavailable',
-    leader: 'database_unavailable',
-  },
-  database_refused: {
-    live: 'served',
-    ready: 'database_unavailable',
-    active: 'database_unavailable',
-    replica: 'database_unavailable',
-    executor: 'database_unavailable',
-    leader: 'database_unavailable',
-  },
+  database_unreachable: withoutDatabase,
+  database_refused: withoutDatabase,
   schema_behind: {
     live: 'served',
     ready: 'schema_behind',

@@ -55,9 +55,8 @@ export class Tokens {
     if (this.#adminHash && timingSafeEqual(shown, this.#adminHash)) {
       return { tokenId: bootstrap, role: 'admin', executorPattern: null, queues: null }
     }
-    const digest = shown.toString('base64')
     const [, id = '', secret = ''] = tokenForm.exec(presented) ?? []
-    if (!cache.has(id)) await failedLogins.refuseIfSpent(digest)
+    if (!cache.has(id)) await failedLogins.refuseIfSpent(shown.toString('base64'))
     const token = id === '' ? undefined : await cache.find(id)
     if (token && timingSafeEqual(sha256(secret), token.secret_hash)) {
       return {
@@ -67,7 +66,7 @@ export class Tokens {
         queues: token.queues,
       }
     }
-    await failedLogins.note(address, digest)
+    await failedLogins.note(address, shown.toString('base64'))
     return undefined
   }
 
