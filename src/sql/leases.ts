@@ -43,7 +43,7 @@ export async function lockLeasesOfExecutors(
 
 /** Leases that may be taken back now: expired, and past the term's deadline floor (invariant 7); or of
  *  an executor that has registered anew. A null floor holds everything. */
-const reclaimable = `j.state = 'leased' AND (
+const reclaimable = `FROM jobs j WHERE j.state = 'leased' AND (
     (j.lease_expires_at < statement_timestamp() AND
       (SELECT deadline_floor_at FROM terms WHERE term = $1) < statement_timestamp())
     OR EXISTS (
@@ -60,35 +60,33 @@ export const beforeAllLeases: LeaseKey = {
   id: '00000000-0000-0000-0000-000000000000',
 }
 
-export async function listReclaimableLeases(
-  db: Queryable,
-  term: number,
-  after: LeaseKey,
-  limit: number,
-): Promise<LeaseKey[]> {
-  const { rows } = await db.query<LeaseKey>({
-    name: 'list_reclaimable_leases',
-    text: `SELECT j.executor_id, j.id FROM jobs j
-      WHERE ${reclaimable} AND (j.executor_id, j.id) > ($2, $3::uuid)
-      ORDER BY j.executor_id, j.id LIMIT $4`,
-    values: [term, after.executor_id, after.id, limit],
-  })
-  return rows
-}
+/** How leases that are due are listed, and locked: `due` is asked again under the lock, for the time between. */
+const listOf =
+  (name: string, due: string) =>
+  async (db: Queryable, term: number, after: LeaseKey, limit: number): Promise<LeaseKey[]> => {
+    const { rows } = await db.query<LeaseKey>({
+      name,
+      text: `SELECT j.executor_id, j.id ${due} AND (j.executor_id, j.id) > ($2, $3::uuid)
+        ORDER BY j.executor_id, j.id LIMIT $4`,
+      values: [term, after.executor_id, after.id, limit],
+    })
+    return rows
+  }
 
-export async function lockReclaimableLeases(
-  tx: Queryable,
-  term: number,
-  ids: string[],
-): Promise<LockedJob[]> {
-  const { rows } = await tx.query<LockedJob>({
-    name: 'lock_reclaimable_leases',
-    text: `SELECT ${lockedColumns} FROM jobs j WHERE ${reclaimable} AND j.id = ANY ($2::uuid[])
-      ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED`,
-    values: [term, ids],
-  })
-  return rows
-}
+const lockOf =
+  (name: string, due: string) =>
+  async (tx: Queryable, term: number, ids: string[]): Promise<LockedJob[]> => {
+    const { rows } = await tx.query<LockedJob>({
+      name,
+      text: `SELECT ${lockedColumns} ${due} AND j.id = ANY ($2::uuid[])
+        ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED`,
+      values: [term, ids],
+    })
+    return rows
+  }
+
+export const listReclaimableLeases = listOf('list_reclaimable_leases', reclaimable)
+export const lockReclaimableLeases = lockOf('lock_reclaimable_leases', reclaimable)
 
 /** Leases that had run out while an active replica could still be heard, and so before any outage:
  *  past the last instant at which an earlier term served, and past that term's own floor. */
@@ -98,35 +96,14 @@ const expiredWhileServed = `FROM jobs j, (
   ) served
   WHERE j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until`
 
-export async function listLeasesExpiredWhileServed(
-  db: Queryable,
-  term: number,
-  after: LeaseKey,
-  limit: number,
-): Promise<LeaseKey[]> {
-  const { rows } = await db.query<LeaseKey>({
-    name: 'list_leases_expired_while_served',
-    text: `SELECT j.executor_id, j.id ${expiredWhileServed}
-        AND (j.executor_id, j.id) > ($2, $3::uuid)
-      ORDER BY j.executor_id, j.id LIMIT $4`,
-    values: [term, after.executor_id, after.id, limit],
-  })
-  return rows
-}
-
-export async function lockLeasesExpiredWhileServed(
-  tx: Queryable,
-  term: number,
-  ids: string[],
-): Promise<LockedJob[]> {
-  const { rows } = await tx.query<LockedJob>({
-    name: 'lock_leases_expired_while_served',
-    text: `SELECT ${lockedColumns} ${expiredWhileServed} AND j.id = ANY ($2::uuid[])
-      ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED`,
-    values: [term, ids],
-  })
-  return rows
-}
+export const listLeasesExpiredWhileServed = listOf(
+  'list_leases_expired_while_served',
+  expiredWhileServed,
+)
+export const lockLeasesExpiredWhileServed = lockOf(
+  'lock_leases_expired_while_served',
+  expiredWhileServed,
+)
 
 /** Ends leases of locked rows: the move, and the attempt's row, in one statement. The WHERE holds
  *  against everything a frozen or repeated caller could have missed. */
