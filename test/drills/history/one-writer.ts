@@ -1,0 +1,72 @@
+import { endsLease, givesLease, type Leadership } from './indexed.ts'
+import { doneOps, type OpOf, termNamedBy } from './requests.ts'
+import { eventsOf, type Finding, type Rule } from './violation.ts'
+
+/** Invariant 1, by the order of commits: what clocks say decides nothing here. */
+
+const termsRiseByOne: Rule = function* termsRiseByOne({ commits }) {
+  for (const { event, at, inForce, promoted } of commits) {
+    if (!promoted || !inForce || promoted.term === inForce.term + 1) continue
+    const what = `term ${promoted.term} of ${promoted.replicaId} follows term ${inForce.term}`
+    yield { what, term: promoted.term, at, events: [event] }
+  }
+}
+
+const writersAreInForce: Rule = function* writersAreInForce({ commits }) {
+  let promotion = commits[0]
+  for (const commit of commits) {
+    const { event, at, inForce, promoted } = commit
+    if (promoted) promotion = commit
+    const { writer } = event
+    if (!writer || (writer.term === inForce?.term && writer.replicaId === inForce.replicaId)) {
+      continue
+    }
+    const what = `commit ${event.order} was written by ${nameOf(writer)}, under ${nameOf(inForce)}`
+    yield { what, term: writer.term, at, events: promotion ? [promotion.event, event] : [event] }
+  }
+}
+
+const leasesMoveByLeaders: Rule = function* leasesMoveByLeaders({ commits }) {
+  for (const { event, at, steps } of commits) {
+    if (event.writer) continue
+    for (const step of steps) {
+      const { jobId, before, after } = step
+      const isRefenced = before && after && before.fence !== after.fence
+      if (!givesLease(step) && !endsLease(step) && !isRefenced) continue
+      const from = before ? `${before.state}, fence ${before.fence}` : 'nothing'
+      const to = after ? `${after.state}, fence ${after.fence}` : 'nothing'
+      const what = `job ${jobId} went from ${from} to ${to} in commit ${event.order} without a term`
+      yield { what, jobId, at, events: [event] }
+    }
+  }
+}
+
+/** What executors are told rises, too: a heartbeat that is sent after another was answered is never told
+ *  an older term. */
+const answersNeverGoBack: Rule = function* answersNeverGoBack({ ops }): Iterable<Finding> {
+  const asked = doneOps(ops, 'heartbeat')
+  const answered = asked.toSorted((a, b) => a.answer.at - b.answer.at)
+  let newest: OpOf<'heartbeat'> | undefined
+  let next = 0
+  for (const op of asked) {
+    for (; (answered[next]?.answer.at ?? Infinity) < op.invoke.at; next += 1) {
+      const earlier = answered[next]
+      if (earlier && (!newest || termNamedBy(earlier) > termNamedBy(newest))) newest = earlier
+    }
+    if (!newest || termNamedBy(op) >= termNamedBy(newest)) continue
+    const { executorId } = op.ask
+    const what = `executor ${executorId} was told term ${termNamedBy(op)} after ${newest.ask.executorId} was told ${termNamedBy(newest)}`
+    yield { what, executorId, at: op.answer.at, events: eventsOf(newest, op) }
+  }
+}
+
+export const oneWriter = [
+  termsRiseByOne,
+  writersAreInForce,
+  leasesMoveByLeaders,
+  answersNeverGoBack,
+]
+
+function nameOf(leadership: Leadership | undefined): string {
+  return leadership ? `term ${leadership.term} of ${leadership.replicaId}` : 'no term'
+}
