@@ -1,6 +1,6 @@
 import { endsLease, givesLease, type Leadership } from './indexed.ts'
-import { doneOps, type OpOf, termNamedBy } from './requests.ts'
-import { eventsOf, type Finding, type Rule } from './violation.ts'
+import { type Done, doneOps, type Op, termNamedBy } from './requests.ts'
+import { eventsOf, type Rule } from './violation.ts'
 
 /** Invariant 1, by the order of commits: what clocks say decides nothing here. */
 
@@ -41,19 +41,8 @@ const leasesMoveByLeaders: Rule = function* leasesMoveByLeaders({ commits }) {
   }
 }
 
-/** What executors are told rises, too: a heartbeat that is sent after another was answered is never told
- *  an older term. */
-const answersNeverGoBack: Rule = function* answersNeverGoBack({ ops }): Iterable<Finding> {
-  const asked = doneOps(ops, 'heartbeat')
-  const answered = asked.toSorted((a, b) => a.answer.at - b.answer.at)
-  let newest: OpOf<'heartbeat'> | undefined
-  let next = 0
-  for (const op of asked) {
-    for (; (answered[next]?.answer.at ?? Infinity) < op.invoke.at; next += 1) {
-      const earlier = answered[next]
-      if (earlier && (!newest || termNamedBy(earlier) > termNamedBy(newest))) newest = earlier
-    }
-    if (!newest || termNamedBy(op) >= termNamedBy(newest)) continue
+const answersNeverGoBack: Rule = function* answersNeverGoBack({ ops }) {
+  for (const { op, newest } of termsThatWentBack(ops)) {
     const { executorId } = op.ask
     const what = `executor ${executorId} was told term ${termNamedBy(op)} after ${newest.ask.executorId} was told ${termNamedBy(newest)}`
     yield { what, executorId, at: op.answer.at, events: eventsOf(newest, op) }
@@ -69,4 +58,20 @@ export const oneWriter = [
 
 function nameOf(leadership: Leadership | undefined): string {
   return leadership ? `term ${leadership.term} of ${leadership.replicaId}` : 'no term'
+}
+
+/** What executors are told rises, too: a heartbeat that is sent after another was answered is never told an
+ *  older term. */
+export function* termsThatWentBack(ops: Op[]) {
+  const asked = doneOps(ops, 'heartbeat')
+  const answered = asked.toSorted((a, b) => a.answer.at - b.answer.at)
+  let newest: Done<'heartbeat'> | undefined
+  let next = 0
+  for (const op of asked) {
+    for (; (answered[next]?.answer.at ?? Infinity) < op.invoke.at; next += 1) {
+      const earlier = answered[next]
+      if (earlier && (!newest || termNamedBy(earlier) > termNamedBy(newest))) newest = earlier
+    }
+    if (newest && termNamedBy(op) < termNamedBy(newest)) yield { op, newest }
+  }
 }

@@ -1,6 +1,7 @@
 import { firstIndex, toleranceMs } from './clocks.ts'
 import type { ReplicaEvent } from './events.ts'
 import type { Indexed, TermLife } from './indexed.ts'
+import { termsThatWentBack } from './one-writer.ts'
 import { type Done, doneOps, termNamedBy } from './requests.ts'
 import { eventsOf, type Rule } from './violation.ts'
 
@@ -26,11 +27,13 @@ const onlyTheActiveServes: Rule = function* onlyTheActiveServes(h) {
 }
 
 const answersNameTheTermThatServed: Rule = function* answersNameTheTermThatServed(h) {
+  // Told after a newer one: that is invariant 1.
+  const wentBack = new Set(termsThatWentBack(h.ops).map(({ op }) => op))
   const byTerm = new Map(recovered(h).map((life) => [life.term, life]))
   for (const op of doneOps(h.ops, 'heartbeat')) {
     const term = termNamedBy(op)
     const life = byTerm.get(term)
-    if (life && findServing([life], op)) continue
+    if (wentBack.has(op) || (life && findServing([life], op))) continue
     const { executorId } = op.ask
     const what = `executor ${executorId} was answered under term ${term}, which did not serve then`
     const events = [...(life ? [life.promoted.event] : []), ...eventsOf(op)]

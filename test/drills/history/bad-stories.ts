@@ -1,0 +1,231 @@
+import { budgetStories } from './bad-budgets.ts'
+import { durableStories } from './bad-durable.ts'
+import { ownerStories } from './bad-owners.ts'
+import { type BadStory, holdUnheard, remove } from './bad-story.ts'
+import type { HistoryEvent } from './events.ts'
+import type { GoodStory } from './good-story.ts'
+import { rowOf, type Told } from './stories.ts'
+
+const writerStories: BadStory[] = [
+  {
+    title: 'a term is left out: what was term 2 is term 3 throughout',
+    invariant: 1,
+    rule: 'termsRiseByOne',
+    change: ({ s }) => renameTerm(s.events, 2, 3),
+  },
+  {
+    title: 'a frozen leader of term 1 commits under term 2',
+    invariant: 1,
+    rule: 'writersAreInForce',
+    change: ({ success2 }) => {
+      success2.commit.writer = { term: 1, replicaId: 'a-id' }
+    },
+  },
+  {
+    title: 'another replica writes under the term in force',
+    invariant: 1,
+    rule: 'writersAreInForce',
+    change: ({ success2 }) => {
+      success2.commit.writer = { term: 2, replicaId: 'a-id' }
+    },
+  },
+  {
+    title: 'a lease is given without a term',
+    invariant: 1,
+    rule: 'leasesMoveByLeaders',
+    change: ({ claim3again }) => void delete claim3again.commit.writer,
+  },
+  {
+    title: 'a lease is ended without a term',
+    invariant: 1,
+    rule: 'leasesMoveByLeaders',
+    change: ({ success3 }) => void delete success3.commit.writer,
+  },
+  {
+    title: 'a fence is raised without a term',
+    invariant: 1,
+    rule: 'leasesMoveByLeaders',
+    change: ({ s, done }) => {
+      const row = { ...rowOf(done.commit, 'jobs'), fence: '1' }
+      delete s.write([{ table: 'jobs', kind: 'update', row }]).writer
+    },
+  },
+  {
+    title: 'an executor is told of term 1 after another was told of term 2',
+    invariant: 1,
+    rule: 'answersNeverGoBack',
+    change: ({ beat3 }) => Object.assign(beat3.answered.body as object, { term: 1 }),
+  },
+]
+
+const outcomeStories: BadStory[] = [
+  {
+    title: 'a job that succeeded lives again',
+    invariant: 3,
+    rule: 'finalJobsStay',
+    change: ({ s, success1 }) => rewrite(s, success1, { state: 'available' }),
+  },
+  {
+    title: 'a job that succeeded is cancelled',
+    invariant: 3,
+    rule: 'finalJobsStay',
+    change: ({ s, success1 }) => rewrite(s, success1, { state: 'cancelled' }),
+  },
+  {
+    title: 'the fence of a final job is raised',
+    invariant: 3,
+    rule: 'finalJobsStay',
+    change: ({ s, success1 }) => rewrite(s, success1, { fence: '2' }),
+  },
+  {
+    title: 'a final job is deleted',
+    invariant: 3,
+    rule: 'finalJobsStay',
+    change: ({ s }) => void s.write([{ table: 'jobs', kind: 'delete', row: { id: 'job-1' } }]),
+  },
+  {
+    title: 'the table of jobs is truncated',
+    invariant: 3,
+    rule: 'finalJobsStay',
+    change: ({ s }) => void s.write([{ table: 'jobs', kind: 'delete', row: {} }]),
+  },
+  {
+    title: 'an acknowledged job is not final after the drain',
+    invariant: 3,
+    rule: 'acknowledgedJobsEnd',
+    change: ({ s }) => void s.submit('job-9'),
+  },
+  {
+    title: 'a job succeeds that nobody reported on',
+    invariant: 3,
+    rule: 'successesWereReported',
+    change: ({ s, success2 }) => remove(s.events, success2.asked, success2.answered),
+  },
+  {
+    title: 'a job succeeds by a report that never left',
+    invariant: 3,
+    rule: 'successesWereReported',
+    change: ({ s, success2 }) => {
+      remove(s.events, success2.answered)
+      s.lose(success2.asked, false)
+    },
+  },
+  {
+    title: 'a job succeeds a second before its report is sent',
+    invariant: 3,
+    rule: 'successesWereReported',
+    change: ({ success2 }) => {
+      success2.asked.at += 1_000
+      success2.answered.at += 1_000
+    },
+  },
+]
+
+const activeStories: BadStory[] = [
+  {
+    title: 'a replica whose term is over answers a heartbeat',
+    invariant: 12,
+    rule: 'onlyTheActiveServes',
+    change: ({ beat2 }) => {
+      beat2.asked.url = 'http://a/'
+    },
+  },
+  {
+    title: 'a standby answers an executor while the other leads',
+    invariant: 12,
+    rule: 'onlyTheActiveServes',
+    change: ({ registration }) => {
+      registration.asked.url = 'http://b'
+    },
+  },
+  {
+    title: 'a replica answers before its recovery is done',
+    invariant: 12,
+    rule: 'onlyTheActiveServes',
+    change: ({ second }) => {
+      second.recovery.committedAt += 200
+    },
+  },
+  {
+    title: 'somebody behind the balancer answers while nobody has recovered',
+    invariant: 12,
+    rule: 'onlyTheActiveServes',
+    change: ({ s, first }) => {
+      first.recovery.committedAt += 60
+      for (const event of s.events) {
+        if (event.type === 'invoke') event.url = 'http://balancer'
+      }
+    },
+  },
+  {
+    title: 'an answer names a term that never was',
+    invariant: 12,
+    rule: 'answersNameTheTermThatServed',
+    change: ({ beat4 }) => Object.assign(beat4.answered.body as object, { term: 7 }),
+  },
+]
+
+const earlyStories: BadStory[] = [
+  {
+    title:
+      'an executor that never stopped asking loses its lease to the time without anybody who answers',
+    invariant: 7,
+    rule: 'healthyKeepTheirWork',
+    change: ({ s }) => {
+      holdUnheard(s, 8)
+      s.takeBack('job-5', 'lost')
+    },
+  },
+  {
+    title: 'a lease is lost a second after the heartbeat that renewed it',
+    invariant: 7,
+    rule: 'renewalsLastATtl',
+    change: ({ lost3, lastBeatOfX2 }) => {
+      lost3.committedAt = lastBeatOfX2.commit.committedAt + 1_000
+    },
+  },
+  {
+    title: 'a lease is lost before it expires',
+    invariant: 7,
+    rule: 'leasesLastUntilTheyExpire',
+    change: ({ lastBeatOfX2 }) => {
+      rowOf(lastBeatOfX2.commit, 'jobs').lease_expires_at = '2024-01-01 00:01:00.5+00'
+    },
+  },
+  {
+    title: 'an executor is told that a lease is revoked, and it never ended',
+    invariant: 7,
+    rule: 'revokedHadEnded',
+    change: ({ beat2 }) => {
+      const body = beat2.answered.body as { held: unknown[] }
+      Object.assign(body, { revoked: body.held, held: [] })
+    },
+  },
+]
+
+export const badStories: BadStory[] = [
+  ...writerStories,
+  ...ownerStories,
+  ...outcomeStories,
+  ...durableStories,
+  ...earlyStories,
+  ...budgetStories,
+  ...activeStories,
+]
+
+/** One more commit, which changes a job's row as it stood after `told`. */
+function rewrite(s: GoodStory['s'], told: Told, changed: Record<string, string>) {
+  s.write([{ table: 'jobs', kind: 'update', row: { ...rowOf(told.commit, 'jobs'), ...changed } }])
+}
+
+function renameTerm(events: HistoryEvent[], from: number, to: number) {
+  for (const event of events) {
+    if (event.type === 'answer') {
+      const body = event.body as { term?: number } | undefined
+      if (body?.term === from) body.term = to
+    }
+    if (event.type !== 'commit') continue
+    if (event.writer?.term === from) event.writer.term = to
+    for (const { row } of event.changes) if (row.term === String(from)) row.term = String(to)
+  }
+}

@@ -1,0 +1,25 @@
+import type { HistoryEvent } from './events.ts'
+import type { GoodStory } from './good-story.ts'
+import { heartbeatMs } from './stories.ts'
+
+/** What is wrong with a history, and the one change that makes it so. */
+export interface BadStory {
+  title: string
+  invariant: number
+  /** The rule that has to find it. */
+  rule: string
+  change(good: GoodStory): void
+}
+
+/** x1 is given job-5 and asks on, `times` heartbeats long; nobody answers. */
+export function holdUnheard(s: GoodStory['s'], times: number) {
+  s.claim('x1', 'job-5')
+  for (let tried = 0; tried < times; tried += 1) {
+    s.wait(heartbeatMs)
+    s.lose(s.askToBeat('x1', [{ job_id: 'job-5', fence: s.fenceOf('job-5') }]), false)
+  }
+}
+
+export function remove(events: HistoryEvent[], ...gone: HistoryEvent[]) {
+  for (const event of gone) events.splice(events.indexOf(event), 1)
+}
