@@ -48,7 +48,7 @@ async function insertJob(id: string, awkward: string): Promise<void> {
     `INSERT INTO jobs (id, queue, kind, class_id, scheduled, priority, run_at, claim_at, max_attempts,
         backoff_base_ms, backoff_factor, backoff_cap_ms, on_silence, labels, payload,
         idempotency_key, body_hash)
-      VALUES ($1, $2, $2, 1, false, 0, now(), now(), 5, 1, 1.5, 1, 'continue', $3, $3, $2, '\\x00')`,
+      VALUES ($1, $2, $2, 1, false, 0, now(), now(), 5, 1, 1.5, 1, 'continue', $3::text::jsonb, $3::text::json, $2, '\\x00')`,
     [id, awkward, JSON.stringify({ [awkward]: awkward })],
   )
 }
@@ -154,8 +154,12 @@ test('the writer is that of its own transaction; those that say nothing have no 
 
 test('what is no output of test_decoding is an error', () => {
   const refused = [
-    ...['something', 'COMMIT 1 (at 2024-01-01 00:00:00+00)'],
-    ...["table public.jobs: INSERT: id[uuid]:'x"],
+    ...[
+      'something',
+      "table public.jobs: INSERT: id[uuid]:'x",
+      'table public.jobs: UPSERT: id[uuid]',
+    ],
+    ...['table public.jobs: INSERT: id'],
   ]
   for (const data of refused) expect(() => parseCommits([{ data: 'BEGIN 1' }, { data }])).toThrow()
   const commit = { data: 'COMMIT 1 (at 2024-01-01 00:00:00+00)' }

@@ -14,18 +14,12 @@ export function explain(violation: Violation, events: HistoryEvent[]): string {
     event.type === 'commit' ? toAt(event.committedAt) : event.at
   const last = violation.events.at(-1)
   const zero = violation.at ?? (last ? atOf(last) : 0)
-  const invokes = new Map(
-    events.flatMap((event) => (event.type === 'invoke' ? [[event.op, event] as const] : [])),
-  )
-  const about = (event: HistoryEvent) =>
-    event.type === 'answer' || event.type === 'lost' ? invokes.get(event.op) : event
   const involved = new Set(violation.events)
-  const isShown = (event: HistoryEvent) => {
-    if (involved.has(event)) return true
-    const isNear = Math.abs(atOf(event) - zero) <= aroundMs
-    const subject = about(event)
-    return subject ? isOf(violation, subject, isNear) || isOf(violation, event, isNear) : false
-  }
+  const isAbout = (event: HistoryEvent) =>
+    involved.has(event) || isOf(violation, event, Math.abs(atOf(event) - zero) <= aroundMs)
+  // Of a request all that is known, or nothing.
+  const ops = new Set(events.filter(isAbout).map((event) => ('op' in event ? event.op : undefined)))
+  const isShown = (event: HistoryEvent) => ('op' in event ? ops.has(event.op) : isAbout(event))
   const shown = events
     .filter(isShown)
     .map((event) => ({ at: atOf(event), text: describe(event, violation) }))
@@ -36,15 +30,18 @@ export function explain(violation: Violation, events: HistoryEvent[]): string {
 }
 
 /** A job's own story is short and told from its beginning; everything else only near the violation. */
-function isOf({ jobId, executorId, term }: Violation, event: HistoryEvent, isNear: boolean) {
+function isOf(
+  { jobId, executorId, term }: Violation,
+  event: HistoryEvent,
+  isNear: boolean,
+): boolean {
   if (event.type === 'fault' || event.type === 'replica' || event.type === 'drained') return isNear
   if (event.type === 'commit') {
-    if (isNear && event.changes.some(({ table }) => table === 'leader')) return true
+    const led = event.changes.find(({ table }) => table === 'leader')
+    if (led && (isNear || Number(led.row.term) === term)) return true
     if (jobId !== undefined) return event.changes.some((change) => isOfJob(change, jobId))
-    if (executorId !== undefined && isNear) {
-      return event.changes.some(({ row }) => row.executor_id === executorId)
-    }
-    return isNear && term !== undefined && event.writer?.term === term
+    if (executorId === undefined || !isNear) return false
+    return event.changes.some(({ row }) => row.executor_id === executorId)
   }
   if (event.type !== 'invoke' && event.type !== 'answer') return false
   if (jobId !== undefined) return isNear && JSON.stringify(event.body ?? '').includes(jobId)

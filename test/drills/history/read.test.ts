@@ -61,16 +61,6 @@ test('a violation is explained by what happened to its job, and the faults aroun
        -1243.0 ms  replica a began at http://a as a-id
        -1243.0 ms  replica b began at http://b as b-id
        -1222.0 ms  commit 1 by no term: insert leader term=1 replica_id=a-id; insert terms term=1 replica_id=a-id recovery=[]
-       -1191.0 ms  commit 2 by term 1 of a-id: update terms term=1 replica_id=a-id recovery=[{"phase": "verify"}]
-       -1153.0 ms  commit 6 by term 1 of a-id: insert executors executor_id=x1 epoch=1
-       -1145.0 ms  commit 7 by term 1 of a-id: insert executors executor_id=x2 epoch=1
-       -1137.0 ms  commit 8 by term 1 of a-id: update jobs id=job-1 queue=default kind=work state=leased fence=1 attempt=1 max_attempts=5 lost_leases=0 executor_id=x1 epoch=1 lease_expires_at=2024-01-01 00:00:03.105+00 idempotency_key=once
-       -1129.0 ms  commit 9 by term 1 of a-id: update jobs id=job-1 queue=default kind=work state=leased fence=1 attempt=1 max_attempts=5 lost_leases=0 executor_id=x1 epoch=1 lease_expires_at=2024-01-01 00:00:03.113+00 idempotency_key=once; update executors executor_id=x1 epoch=1
-       -1121.0 ms  commit 10 by term 1 of a-id: update jobs id=job-1 queue=default kind=work state=succeeded fence=1 attempt=1 max_attempts=5 lost_leases=0 idempotency_key=once; insert attempts job_id=job-1 fence=1 attempt=1 executor_id=x1 epoch=1 outcome=succeeded
-       -1106.0 ms  commit 11 by term 1 of a-id: update jobs id=job-2 queue=default kind=work state=leased fence=1 attempt=1 max_attempts=5 lost_leases=0 executor_id=x1 epoch=1 lease_expires_at=2024-01-01 00:00:03.136+00
-       -1098.0 ms  commit 12 by term 1 of a-id: update jobs id=job-3 queue=default kind=work state=leased fence=1 attempt=1 max_attempts=5 lost_leases=0 executor_id=x2 epoch=1 lease_expires_at=2024-01-01 00:00:03.144+00
-       -1090.0 ms  commit 13 by term 1 of a-id: update jobs id=job-3 queue=default kind=work state=leased fence=1 attempt=1 max_attempts=5 lost_leases=0 executor_id=x2 epoch=1 lease_expires_at=2024-01-01 00:00:03.152+00; update executors executor_id=x2 epoch=1
-       -1082.0 ms  commit 14 by term 1 of a-id: update jobs id=job-2 queue=default kind=work state=leased fence=1 attempt=1 max_attempts=5 lost_leases=0 executor_id=x1 epoch=1 lease_expires_at=2024-01-01 00:00:03.160+00; update executors executor_id=x1 epoch=1
        -1081.0 ms  fault start: kill on a
         -546.0 ms  commit 15 by no term: update leader term=2 replica_id=b-id; insert terms term=2 replica_id=b-id recovery=[]
            0.0 ms  commit 18 by term 1 of a-id: update jobs id=job-2 queue=default kind=work state=succeeded fence=1 attempt=1 max_attempts=5 lost_leases=0; insert attempts job_id=job-2 fence=1 attempt=1 executor_id=x1 epoch=1 outcome=succeeded
@@ -88,8 +78,10 @@ test('a lost lease is explained from its claim on, without the story of other jo
        -4345.0 ms  replica a began at http://a as a-id
        -4345.0 ms  replica b began at http://b as b-id
        -4324.0 ms  commit 1 by no term: insert leader term=1 replica_id=a-id
+       -4273.0 ms  op-3 fleet-1 asks http://balancer: POST /v1/jobs/batch {"jobs":[{"kind":"work"},{"kind":"work"}]}
        -4271.0 ms  commit 4 by no term: insert jobs id=job-3 queue=default kind=work state=available fence=0 attempt=0 max_attempts=5 lost_leases=0
        -4270.0 ms  op-3 answered 200 {"results":[{"id":"job-2","created":true},{"id":"job-3","created":true}]}
+       -4202.0 ms  op-12 fleet-1 asks http://a: POST /v1/executors/x2/poll {"epoch":1,"max":1}
        -4200.0 ms  commit 12 by term 1 of a-id: update jobs id=job-3 queue=default kind=work state=leased fence=1 attempt=1 max_attempts=5 lost_leases=0 executor_id=x2 epoch=1 lease_expires_at=2024-01-01 00:00:03.144+00
        -4199.0 ms  op-12 answered 200 {"assignments":[{"job_id":"job-3","fence":1}]}
        -4194.0 ms  op-13 fleet-1 asks http://a: POST /v1/executors/x2/heartbeat {"epoch":1,"assignments":[{"job_id":"job-3","fence":1}]}
@@ -100,6 +92,7 @@ test('a lost lease is explained from its claim on, without the story of other jo
            0.0 ms  commit 19 by term 2 of b-id: update jobs id=job-3 queue=default kind=work state=available fence=2 attempt=0 max_attempts=5 lost_leases=0; insert attempts job_id=job-3 fence=1 attempt=1 executor_id=x2 epoch=1 outcome=lost
            5.0 ms  op-19 fleet-1 asks http://b: POST /v1/executors/x2/report {"epoch":1,"reports":[{"job_id":"job-3","fence":1,"outcome":"succeeded"}]}
            7.0 ms  op-19 answered 200 {"results":[{"job_id":"job-3","status":"rejected"}]}
+          12.0 ms  op-20 fleet-1 asks http://b: POST /v1/executors/x1/poll {"epoch":1,"max":1}
           14.0 ms  commit 20 by term 2 of b-id: update jobs id=job-3 queue=default kind=work state=leased fence=3 attempt=1 max_attempts=5 lost_leases=1 executor_id=x1 epoch=1 lease_expires_at=2024-01-01 00:00:07.358+00
           15.0 ms  op-20 answered 200 {"assignments":[{"job_id":"job-3","fence":3}]}
           20.0 ms  op-21 fleet-1 asks http://b: POST /v1/executors/x1/heartbeat {"epoch":1,"assignments":[{"job_id":"job-3","fence":3}]}
