@@ -108,6 +108,15 @@ export const ownerStories: BadStory[] = [
     },
   },
   {
+    title: 'an executor is told that it holds what it is given seconds later',
+    invariant: 2,
+    rule: 'heldWasHeld',
+    change: ({ beat2 }) => {
+      const body = beat2.answered.body as { held: unknown[] }
+      body.held.push({ job_id: 'job-3', fence: 3 })
+    },
+  },
+  {
     title: 'an executor is told that it holds what another does',
     invariant: 2,
     rule: 'heldWasHeld',

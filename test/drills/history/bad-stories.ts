@@ -30,6 +30,24 @@ const writerStories: BadStory[] = [
     },
   },
   {
+    title: 'the replica in force writes under a term before its own',
+    invariant: 1,
+    rule: 'writersAreInForce',
+    change: ({ success2 }) => {
+      success2.commit.writer = { term: 1, replicaId: 'b-id' }
+    },
+  },
+  {
+    title: 'a lease is given without a term, and without a new fence',
+    invariant: 1,
+    rule: 'leasesMoveByLeaders',
+    change: ({ s, done }) => {
+      const owned = { state: 'leased', attempt: '1', executor_id: 'x1', epoch: '1' }
+      const row = { ...rowOf(done.commit, 'jobs'), ...owned }
+      delete s.write([{ table: 'jobs', kind: 'update', row }]).writer
+    },
+  },
+  {
     title: 'a lease is given without a term',
     invariant: 1,
     rule: 'leasesMoveByLeaders',
@@ -156,6 +174,22 @@ const activeStories: BadStory[] = [
         if (event.type === 'invoke') event.url = 'http://balancer'
       }
     },
+  },
+  {
+    title: 'a process that began anew at the URL of the active answers in its stead',
+    invariant: 12,
+    rule: 'onlyTheActiveServes',
+    change: ({ s }) => {
+      s.replica('b2', 'http://b')
+      s.wait(1_000)
+      s.register('x3')
+    },
+  },
+  {
+    title: 'an answer names a term that is over, before anybody was told of the next',
+    invariant: 12,
+    rule: 'answersNameTheTermThatServed',
+    change: ({ beat2 }) => Object.assign(beat2.answered.body as object, { term: 1 }),
   },
   {
     title: 'an answer names a term that never was',

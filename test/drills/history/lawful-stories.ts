@@ -1,0 +1,115 @@
+import { holdUnheard, remove } from './bad-story.ts'
+import type { GoodStory } from './good-story.ts'
+import { rowOf } from './stories.ts'
+
+/** What looks like a fault and is none. */
+export const lawfulStories: { title: string; change(good: GoodStory): void }[] = [
+  {
+    title: 'a submit whose answer is lost makes no job',
+    change: ({ s }) => s.lose(s.ask('/v1/jobs', { kind: 'another' })),
+  },
+  {
+    title: 'a submit of which there is no further line makes a job',
+    change: ({ s }) => remove(s.events, s.submit('job-9', { kind: 'another' }).answered),
+  },
+  ...[500, 502, 503].map((status) => ({
+    title: `a submit that a balancer answers ${status} makes a job`,
+    change: ({ s }: GoodStory) => {
+      const { asked, answered } = s.submit('job-9', { kind: 'another' })
+      remove(s.events, answered)
+      s.answer(asked, status, undefined)
+    },
+  })),
+  {
+    title: 'a submit that failed inside makes a job',
+    change: ({ s }) => {
+      const { asked, answered } = s.submit('job-9', { kind: 'another' })
+      remove(s.events, answered)
+      s.answer(asked, 500, { code: 'internal' })
+    },
+  },
+  {
+    title: 'an executor is served through the balancer',
+    change: ({ s }) => {
+      s.url = 'http://balancer'
+      s.register('x3')
+    },
+  },
+  {
+    title: 'a submit that could not reach the database makes a job',
+    change: ({ s }) => {
+      const { asked, answered } = s.submit('job-9', { kind: 'another' })
+      remove(s.events, answered)
+      s.answer(asked, 503, { code: 'database_unavailable' })
+    },
+  },
+  {
+    title: 'a cancelled job frees its key',
+    change: ({ s }) => {
+      const first = s.submit('job-9', { key: 'again' })
+      const row = { ...rowOf(first.commit, 'jobs'), state: 'cancelled' }
+      delete s.write([{ table: 'jobs', kind: 'update', row }]).writer
+      remove(s.events, s.submit('job-10', { key: 'again' }).answered)
+    },
+  },
+  {
+    title: 'without the end of the drain nobody asks what became of acknowledged jobs',
+    change: ({ s }) => {
+      remove(s.events, ...s.events.filter((event) => event.type === 'drained'))
+      s.submit('job-9')
+    },
+  },
+  {
+    title: 'an executor that paused for longer than three heartbeats loses its lease',
+    change: ({ s }) => {
+      holdUnheard(s, 4)
+      s.wait(4 * 500)
+      s.takeBack('job-5', 'lost')
+    },
+  },
+  {
+    title: 'an executor that was cut off on purpose loses its lease',
+    change: ({ s }) => {
+      s.fault('cut', 'fleet-1')
+      holdUnheard(s, 8)
+      s.fault('cut', 'fleet-1', 'end')
+      s.takeBack('job-5', 'lost')
+    },
+  },
+  {
+    title: 'an executor that registers anew loses its lease at once',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      s.beat('x1', ['job-5'])
+      s.register('x1')
+    },
+  },
+  {
+    title: 'an executor that was not heard for long keeps its lease',
+    change: ({ s }) => {
+      holdUnheard(s, 20)
+      s.beat('x1', ['job-5'])
+    },
+  },
+  {
+    title: 'a lease is revoked that was lost, or never given',
+    change: ({ s }) => {
+      const listed = [
+        { job_id: 'job-3', fence: 1 },
+        { job_id: 'job-5', fence: 9 },
+      ]
+      s.answer(s.askToBeat('x2', listed), 200, { term: 2, held: [], revoked: listed })
+    },
+  },
+  {
+    title: 'a replica restarts at its URL under a new id, and leads',
+    change: ({ s }) => {
+      s.wait(1_000)
+      s.replica('a2', 'http://a')
+      s.wait(1_000)
+      s.promote('a2')
+      s.url = 'http://a'
+      s.register('x3')
+    },
+  },
+]
