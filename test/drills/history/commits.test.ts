@@ -11,10 +11,11 @@ import { parseCommits } from './commits.ts'
 /** A server of its own: the shared one has no logical decoding. */
 let server: EmbeddedPostgres
 let client: pg.Client
+let folder: string
 let order = 0
 
 beforeAll(async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'understudy-commits-'))
+  folder = await mkdtemp(join(tmpdir(), 'understudy-commits-'))
   server = await startEmbeddedPostgres({
     folder,
     settings: { wal_level: 'logical', fsync: 'off' },
@@ -29,7 +30,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await client?.end()
   await server?.stop()
-  if (server) await rm(server.folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true })
 })
 
 /** What was committed since it was asked last. */
