@@ -14,6 +14,14 @@ export interface LoopState {
   last_error: string | null
 }
 
+/** One run of a loop, for whoever counts them. */
+export interface LoopRun {
+  name: string
+  ms: number
+  /** Undefined: it failed. */
+  counts: Counts | undefined
+}
+
 interface LoopOptions {
   name: string
   intervalMs: number
@@ -22,6 +30,7 @@ interface LoopOptions {
   log: Log
   nudge?: Nudge | undefined
   onState?: (state: LoopState) => void
+  onRun?: ((run: LoopRun) => void) | undefined
 }
 
 const afterFailure = { baseMs: 200, factor: 2, capMs: 5_000 }
@@ -32,15 +41,18 @@ export async function runEvery(
   options: LoopOptions,
   runOnce: () => Promise<{ counts: Counts; pauseMs?: number }>,
 ): Promise<void> {
-  const { name, intervalMs, signal, clock, log, nudge, onState } = options
+  const { name, intervalMs, signal, clock, log, nudge, onState, onRun } = options
   const state: LoopState = { name, runs: 0, failures: 0, last_counts: {}, last_error: null }
   let failuresInARow = 0
   while (!signal.aborted) {
     const nudged = nudge?.arm()
     let pauseMs = jittered(intervalMs)
+    let counts: Counts | undefined
+    const startedAt = clock.monotonic()
     try {
       const done = await runOnce()
       pauseMs = done.pauseMs ?? pauseMs
+      counts = done.counts
       failuresInARow = 0
       state.runs += 1
       state.last_counts = done.counts
@@ -54,6 +66,7 @@ export async function runEvery(
       log.error({ err: error }, `${name} failed and will be repeated`)
     }
     onState?.({ ...state })
+    onRun?.({ name, ms: clock.monotonic() - startedAt, counts })
     await clock.sleep(pauseMs, signal, nudged)
   }
 }

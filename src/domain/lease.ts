@@ -35,10 +35,27 @@ export interface Failure {
   retryable: boolean
 }
 
+/** Who or what found that a lease is over. */
+export const tiers = [
+  'report',
+  'expired',
+  'expired_before_failover',
+  'new_epoch',
+  'undelivered',
+] as const
+export type Tier = (typeof tiers)[number]
+
+/** How it is known that an executor is gone. */
+export interface Loss {
+  tier: Exclude<Tier, 'report' | 'undelivered'>
+  why: string
+}
+
 /** What the end of one lease writes: to the job's row, and as a row of attempts. */
 export interface LeaseEnd {
   job: LockedJob
   outcome: Outcome
+  tier: Tier
   to: Exclude<JobState, 'leased'>
   /** An owner that loses its lease must not write again; one that ends it itself needs no fence. */
   raisesFence: boolean
@@ -64,7 +81,7 @@ export function endByReport(
   report: Report,
   random: () => number = Math.random,
 ): LeaseEnd {
-  const end = base(job, report.outcome)
+  const end = base(job, report.outcome, 'report')
   switch (report.outcome) {
     case 'succeeded':
       return { ...end, to: 'succeeded', result: report.result ?? null }
@@ -89,9 +106,9 @@ function endByFailure(end: LeaseEnd, error: Failure, random: () => number): Leas
 }
 
 /** The executor is known gone. Claimable again at its old place, until the budget is spent. */
-export function endByLoss(job: LockedJob, lostLeaseBudget: number, why: string): LeaseEnd {
+export function endByLoss(job: LockedJob, lostLeaseBudget: number, { tier, why }: Loss): LeaseEnd {
   const lostLeases = job.lost_leases + 1
-  const end = { ...base(job, 'lost'), raisesFence: true, attempt: job.attempt - 1, lostLeases }
+  const end = { ...base(job, 'lost', tier), raisesFence: true, attempt: job.attempt - 1, lostLeases }
   if (lostLeases <= lostLeaseBudget) {
     return { ...end, error: { code: 'lease_lost', message: why, retryable: true } }
   }
@@ -105,13 +122,14 @@ export function endByLoss(job: LockedJob, lostLeaseBudget: number, why: string):
 
 /** The executor never showed that it holds the job: the offer goes back and spends nothing. */
 export function endByUndelivered(job: LockedJob): LeaseEnd {
-  return { ...base(job, 'undelivered'), raisesFence: true, attempt: job.attempt - 1 }
+  return { ...base(job, 'undelivered', 'undelivered'), raisesFence: true, attempt: job.attempt - 1 }
 }
 
-function base(job: LockedJob, outcome: Outcome): LeaseEnd {
+function base(job: LockedJob, outcome: Outcome, tier: Tier): LeaseEnd {
   return {
     job,
     outcome,
+    tier,
     to: 'available',
     raisesFence: false,
     attempt: job.attempt,

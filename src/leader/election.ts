@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 import { sqlState } from '../sql/failure.ts'
 import type { Gate } from './gate.ts'
-import { keepTerm } from './keeper.ts'
+import { keepTerm, type Ping } from './keeper.ts'
 import { LockSession, type LockSessionOptions } from './lock-session.ts'
 import { type Duties, serveTerm } from './tenure.ts'
 import { type EndReason, Term } from './term.ts'
@@ -38,11 +38,17 @@ export interface ElectionOptions {
   recordTermEnd(term: Term, reason: EndReason): Promise<void>
   /** Fired for free at each step; tests wait for it. */
   onEvent?(event: ElectionEvent): void
+  /** A ping was answered. */
+  onPing?(ping: Ping): void
 }
 
+/** `promoted` says how long that took, from the grant of the lock on; a term that has `ended` is `lost` once
+ *  its work has ended, too. */
 export type ElectionEvent =
   | { type: 'standing' | 'granted' | 'stood_back' }
-  | { type: 'promoted' | 'lost'; term: Term }
+  | { type: 'promoted'; term: Term; ms: number }
+  | { type: 'ended'; term: Term; reason: EndReason }
+  | { type: 'lost'; term: Term }
 
 const afterLossMs = 2_000
 const standBackMs = 30_000
@@ -104,13 +110,15 @@ const lockNotAvailable = '55P03'
 /** A writer of the term before that is frozen in its transaction still holds the fence: its session is
  *  ended, and the promotion tried again. */
 async function promote(o: ElectionOptions, session: LockSession): Promise<Term> {
+  const grantedAt = o.clock.monotonic()
   for (;;) {
     const sentAt = o.clock.monotonic()
     try {
       const number = await session.promote(o.replicaId)
       const term = new Term(number, o.replicaId, o.clock, sentAt + o.trustWindowMs)
-      o.log.info({ term: number, ms: Math.round(o.clock.monotonic() - sentAt) }, 'promoted')
-      o.onEvent?.({ type: 'promoted', term })
+      const ms = o.clock.monotonic() - grantedAt
+      o.log.info({ term: number, ms: Math.round(ms) }, 'promoted')
+      o.onEvent?.({ type: 'promoted', term, ms })
       return term
     } catch (error) {
       if (sqlState(error) !== lockNotAvailable) throw error
@@ -166,6 +174,7 @@ async function letGo(o: ElectionOptions, session: LockSession, term: Term) {
     { term: term.number, reason },
     'leadership ended',
   )
+  o.onEvent?.({ type: 'ended', term, reason })
   if (deliberate.has(reason)) await session.close()
   else session.destroy()
   try {

@@ -12,6 +12,15 @@ export interface KeeperOptions {
   isHearing(): boolean
   /** Why this replica can no longer lead. */
   unfitness(): EndReason | undefined
+  /** A ping was answered. */
+  onPing?(ping: Ping): void
+}
+
+export interface Ping {
+  /** From sending to answer. */
+  ms: number
+  /** What was left of the trust when the answer came. */
+  marginMs: number
 }
 
 /** Pings on the lock session until the term is lost. An answer counts whenever it comes, dated from
@@ -23,7 +32,7 @@ export async function keepTerm(term: Term, session: LockSession, options: Keeper
 async function ping(
   term: Term,
   session: LockSession,
-  { gate, clock, pingMs, trustWindowMs, isHearing, unfitness }: KeeperOptions,
+  { gate, clock, pingMs, trustWindowMs, isHearing, unfitness, onPing }: KeeperOptions,
 ) {
   while (!term.lost.aborted) {
     const sentAt = clock.monotonic()
@@ -32,6 +41,7 @@ async function ping(
     try {
       const isServing = gate.serving === term && isHearing()
       const isHeld = await session.tick(term.number, term.replicaId, isServing)
+      onPing?.({ ms: clock.monotonic() - sentAt, marginMs: term.marginMs })
       if (!isHeld) term.lose('superseded')
       term.extendTrust(sentAt + trustWindowMs)
     } catch {

@@ -1,17 +1,19 @@
 import type { Clock } from '../clock.ts'
 
 /** Why a term ended. `vanished` is written by a successor, for a replica that said nothing. */
-export type EndReason =
-  | 'hand_over'
-  | 'step_down'
-  | 'session_ended'
-  | 'trust_expired'
-  | 'superseded'
-  | 'fenced'
-  | 'recovery_failed'
-  | 'schema_changed'
-  | 'refused'
-  | 'vanished'
+export const endReasons = [
+  'hand_over',
+  'step_down',
+  'session_ended',
+  'trust_expired',
+  'superseded',
+  'fenced',
+  'recovery_failed',
+  'schema_changed',
+  'refused',
+  'vanished',
+] as const
+export type EndReason = (typeof endReasons)[number]
 
 /**
  * One tenure of this replica as leader. Trust in it is a deadline on the local monotonic clock (invariant 8),
@@ -46,6 +48,11 @@ export class Term {
 
   get trustedUntil(): number {
     return this.#trustedUntil
+  }
+
+  /** What is left of the trust; 0: none. */
+  get marginMs(): number {
+    return this.lost.aborted ? 0 : Math.max(0, this.#trustedUntil - this.#clock.monotonic())
   }
 
   /** Asks the clock itself, since timers run late in a stalled process. */

@@ -17,18 +17,21 @@ export interface RecoverOptions {
   doors: Doors
   clock: Clock
   log: Log
+  onPhase?(phase: string, ms: number): void
 }
 
 /** Once per term, after the promotion has committed and before the gate opens: so it sees everything
  *  that older terms ever wrote. It converges when run twice, or after it was killed half-way. */
 export async function recover(term: Term, lost: AbortSignal, options: RecoverOptions) {
-  const { phases, doors, clock, log } = options
+  const { phases, doors, clock, log, onPhase } = options
   const done: { phase: string; ms: number; counts: Counts }[] = []
   for (const phase of phases) {
     lost.throwIfAborted()
     const startedAt = clock.monotonic()
     const counts = await phase.run(term)
-    const ms = Math.round(clock.monotonic() - startedAt)
+    const tookMs = clock.monotonic() - startedAt
+    onPhase?.(phase.name, tookMs)
+    const ms = Math.round(tookMs)
     done.push({ phase: phase.name, ms, counts })
     log.info({ term: term.number, phase: phase.name, ms, ...counts }, 'recovery phase done')
   }

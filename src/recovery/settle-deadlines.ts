@@ -27,7 +27,10 @@ export function settleDeadlinesPhase(db: Queryable, o: ReclaimOptions): Phase {
           term,
           leases.map(({ id }) => id),
           (tx, ids) => lockLeasesExpiredWhileServed(tx, term.number, ids),
-          () => 'the lease had expired before the failover',
+          () => ({
+            tier: 'expired_before_failover',
+            why: 'the lease had expired before the failover',
+          }),
         )
         counts.reclaimed += done.reclaimed
         counts.bad_rows += done.bad_rows

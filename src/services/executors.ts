@@ -93,7 +93,10 @@ export class Executors {
       return await doors.asLeader(term, async (tx) => {
         const held = await lockLeasesOfExecutors(tx, ids, mostLeasesTakenBack)
         const ends: LeaseEnd[] = held.map((job) =>
-          endByLoss(job, lostLeaseBudget, `executor ${job.executor_id} registered anew`),
+          endByLoss(job, lostLeaseBudget, {
+            tier: 'new_epoch',
+            why: `executor ${job.executor_id} registered anew`,
+          }),
         )
         if (ends.length > 0) await endLeasesIfFenced(tx, ends)
         return { registered: await registerExecutors(tx, registrations), ends }

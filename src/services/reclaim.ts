@@ -1,4 +1,4 @@
-import { endByLoss, type LockedJob } from '../domain/lease.ts'
+import { endByLoss, type LockedJob, type Loss } from '../domain/lease.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
 import type { Doors } from '../sql/doors.ts'
@@ -20,13 +20,13 @@ export async function reclaim(
   term: Term,
   ids: string[],
   lock: (tx: Queryable, ids: string[]) => Promise<LockedJob[]>,
-  why: (job: LockedJob) => string,
+  lossOf: (job: LockedJob) => Loss,
 ): Promise<Spared & { reclaimed: number }> {
   let reclaimed = 0
   const spared = await writeSparingBadRows(ids, log, async (ids) => {
     const ends = await doors.asLeader(term, async (tx) => {
       const jobs = await lock(tx, ids)
-      const ends = jobs.map((job) => endByLoss(job, lostLeaseBudget, why(job)))
+      const ends = jobs.map((job) => endByLoss(job, lostLeaseBudget, lossOf(job)))
       if (ends.length > 0) await endLeasesIfFenced(tx, ends)
       return ends
     })

@@ -80,6 +80,10 @@ export class WaitList {
     return this.#waiters.size
   }
 
+  count(group: WaiterGroup): number {
+    return this.#waiters.values().reduce((sum, waiter) => sum + (waiter.group === group ? 1 : 0), 0)
+  }
+
   /** `gone` aborts when the client hangs up. `onLeave` runs once, however the wait ends. */
   add<T>(options: {
     group: WaiterGroup

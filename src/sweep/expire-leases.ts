@@ -11,6 +11,9 @@ export interface ExpireLeasesOptions extends ReclaimOptions {
   stalls: Stalls
   intervalMs: number
   leaseTtlMs: number
+  /** Leases that could have been taken back now get more time, since nobody could be heard, or since most
+   *  fell silent at the same time. */
+  onDeferred?(reason: 'stall' | 'silence'): void
 }
 
 const batch = 500
@@ -36,12 +39,13 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
       const silent = await o.doors.asLeader(term, (tx) =>
         raiseFloorIfFleetFellSilent(tx, term.number, o.leaseTtlMs),
       )
+      if (silent > 0) o.onDeferred?.('silence')
       const done = await reclaim(
         o,
         term,
         leases.map(({ id }) => id),
         (tx, ids) => lockReclaimableLeases(tx, term.number, ids),
-        (job) => `executor ${job.executor_id} was not heard in time`,
+        (job) => ({ tier: 'expired', why: `executor ${job.executor_id} was not heard in time` }),
       )
       const { tried, ...counted } = done
       const counts = { ...counted, silent_executors_waited_for: silent }
@@ -55,5 +59,6 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
 async function raiseFloor(o: ExpireLeasesOptions, term: Term, stall: number) {
   await o.doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, o.leaseTtlMs))
   o.stalls.settle(stall)
+  o.onDeferred?.('stall')
   return { counts: { deadline_floor_raised: 1 } }
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
-import { type Counts, type LoopState, runEvery } from '../loop.ts'
+import { type Counts, type LoopRun, type LoopState, runEvery } from '../loop.ts'
 import type { Nudge } from '../nudge.ts'
 
 /** One bounded, idempotent, leader-only pass, repeated. It probes with a read, and opens a fenced
@@ -18,14 +18,15 @@ export interface SchedulerOptions {
   clock: Clock
   log: Log
   onState(state: LoopState): void
+  onRun?(run: LoopRun): void
 }
 
 /** Runs every sweep under the term's signal, and returns when all have ended. */
 export async function runSweeps(term: Term, lost: AbortSignal, options: SchedulerOptions) {
-  const { sweeps, clock, log, onState } = options
+  const { sweeps, ...rest } = options
   await Promise.all(
     sweeps.map(({ name, intervalMs, nudge, runOnce }) =>
-      runEvery({ name, intervalMs, signal: lost, clock, log, nudge, onState }, () => runOnce(term)),
+      runEvery({ ...rest, name, intervalMs, signal: lost, nudge }, () => runOnce(term)),
     ),
   )
 }

@@ -44,7 +44,7 @@ const ends = fc
   })
   .map(({ how, outcome, retryable, budget, random, ...row }): LeaseEnd => {
     const job = leased({ ...row, attempt: Math.min(row.attempt, row.max_attempts) })
-    if (how === 'loss') return endByLoss(job, budget, 'test')
+    if (how === 'loss') return endByLoss(job, budget, { tier: 'expired', why: 'test' })
     if (how === 'undelivered') return endByUndelivered(job)
     const error = outcome === 'failed' ? { code: 'x', message: '', retryable } : undefined
     return endByReport(job, { outcome, error }, () => random)
@@ -109,7 +109,7 @@ test.each([
   [5, 5, 'failed'],
   [0, 0, 'failed'],
 ])('after %i lost leases and a budget of %i, one more leads to %s', (lost_leases, budget, to) => {
-  const end = endByLoss(leased({ lost_leases }), budget, 'gone')
+  const end = endByLoss(leased({ lost_leases }), budget, { tier: 'expired', why: 'gone' })
   expect(end.to).toBe(to)
   expect(end.error?.code).toBe(to === 'failed' ? 'lost_lease_budget_spent' : 'lease_lost')
 })
