@@ -1,7 +1,11 @@
+import { once } from 'node:events'
+import type { Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, handlerTimeoutMs } from './config.ts'
 import { duties } from './duties.ts'
+import { exposition } from './expose.ts'
+import { createMetricsServer } from './http/metrics-server.ts'
 import { buildServer, type Server, type ServerOptions } from './http/server.ts'
 import { standingOf } from './http/standing.ts'
 import { type ElectionEvent, type ElectionOptions, runElection } from './leader/election.ts'
@@ -14,6 +18,7 @@ import { runEvery } from './loop.ts'
 import { type Parts, wireParts } from './parts.ts'
 import { Cluster } from './services/cluster.ts'
 import { refusal } from './services/serving.ts'
+import { howTermBeforeEnded } from './services/succession.ts'
 import type { Wiring } from './services/wire.ts'
 import { recordTermEnd } from './sql/leader.ts'
 import { readMigrations } from './sql/migrate.ts'
@@ -58,6 +63,7 @@ export class App {
   readonly #seams: Seams
   readonly #parts: Parts
   readonly #server: Server
+  readonly #metricsServer: HttpServer | undefined
   readonly #standing = new AbortController()
   readonly #watching = new AbortController()
   #election: Promise<void> | undefined
@@ -76,17 +82,18 @@ export class App {
     this.#seams = seams
     this.#parts = parts
     this.#server = server
+    const hasOwnPort = config.metricsPort !== undefined
+    this.#metricsServer = hasOwnPort ? createMetricsServer(exposition(parts), log) : undefined
   }
 
   /** Listens first, so that the replica can say where it is; then watches, then stands. Returns the URL
    *  under which it says it is. */
   async start(): Promise<string> {
-    const { host, role, advertisedUrl } = this.#config
-    const { clock } = this.#parts
-    await this.#server.listen({ host, port: this.#config.port })
-    const { port } = this.#server.server.address() as AddressInfo
+    const { role, advertisedUrl } = this.#config
+    const { clock, metrics } = this.#parts
+    metrics.start()
+    const { host, port } = await this.#listen()
     this.identity.advertisedUrl = advertisedUrl ?? `http://${host}:${port}`
-    this.#log.info({ host, port, role, version }, 'listening')
     const { signal } = this.#watching
     const look = { name: 'look_for_ended_jobs', intervalMs: jobLookMs, clock, log: this.#log }
     this.#watches = [
@@ -100,6 +107,24 @@ export class App {
     return this.identity.advertisedUrl
   }
 
+  /** Where metrics are told, if on a port of their own. */
+  get metricsPort(): number | undefined {
+    const address = this.#metricsServer?.address() as AddressInfo | null | undefined
+    return address?.port
+  }
+
+  async #listen(): Promise<{ host: string; port: number }> {
+    const { host, port: wanted, role, metricsPort } = this.#config
+    if (this.#metricsServer) {
+      this.#metricsServer.listen({ host, port: metricsPort })
+      await once(this.#metricsServer, 'listening')
+    }
+    await this.#server.listen({ host, port: wanted })
+    const { port } = this.#server.server.address() as AddressInfo
+    this.#log.info({ host, port, metrics_port: this.metricsPort, role, version }, 'listening')
+    return { host, port }
+  }
+
   /** Hands over; asked again, it waits for the same end. */
   stop(): Promise<void> {
     this.#stopped ??= this.#handOver()
@@ -108,7 +133,7 @@ export class App {
 
   /** No new work first, then the lock, then the rest. */
   async #handOver(): Promise<void> {
-    const { clock, pools } = this.#parts
+    const { clock, pools, metrics } = this.#parts
     const { unreadyMs = defaultUnreadyMs } = this.#seams
     const wasLeading = this.gate.leading !== undefined
     this.gate.drain()
@@ -119,6 +144,9 @@ export class App {
     await this.#election
     await clock.sleep(unreadyMs - (clock.monotonic() - unreadySince))
     await this.#server.close()
+    this.#metricsServer?.close()
+    this.#metricsServer?.closeAllConnections()
+    metrics.stop()
     this.#watching.abort()
     await Promise.all(this.#watches)
     await Promise.all([pools.leader.end(), pools.client.end()])
@@ -139,7 +167,7 @@ async function stepDown(parts: Parts, term: Term): Promise<void> {
 }
 
 function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
-  const { clientDb, doors, gate, watch, wiring, identity, sweepStates } = parts
+  const { clientDb, doors, gate, watch, wiring, metrics, identity, sweepStates } = parts
   const cluster = new Cluster({
     db: clientDb,
     doors,
@@ -160,6 +188,8 @@ function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
       term: cluster.health().term,
       active_url: watch.leader?.is_led ? (watch.leader.advertised_url ?? undefined) : undefined,
     }),
+    observer: metrics,
+    expose: config.metricsPort === undefined ? exposition(parts) : undefined,
     handlerTimeoutMs,
     maxConnections: config.maxConnections,
     edge,
@@ -168,7 +198,7 @@ function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
 }
 
 function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): ElectionOptions {
-  const { gate, watch, doors, clock, hints, identity, wiring, onRefusedSettings } = parts
+  const { gate, watch, doors, clock, identity, wiring, metrics, onRefusedSettings } = parts
   const { idleSessionTimeoutMs } = config.timings
   const own = duties(config, log, parts)
   return {
@@ -194,9 +224,23 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
     isHearing: () => wiring.stalls.unsettled === 0,
     recordTermEnd: (term, reason) =>
       doors.asClient((tx) => recordTermEnd(tx, term.number, term.replicaId, reason)),
+    onPing: (ping) => metrics.pinged(ping),
     onEvent: (event) => {
-      if (event.type === 'promoted') hints.send({ type: 'leader' })
+      metrics.election(event)
+      if (event.type === 'promoted') tellPromotion(event.term, log, parts)
       seams.onElection?.(event)
     },
   }
+}
+
+/** Nobody waits for either. */
+function tellPromotion(term: Term, log: Log, { hints, metrics, db, clock }: Parts): void {
+  hints.send({ type: 'leader' })
+  howTermBeforeEnded(db, clock, term).then(
+    (reason) => metrics.succeeded(reason),
+    (error) => {
+      log.debug({ err: error }, 'how the term before ended could not be asked')
+      metrics.succeeded('unknown')
+    },
+  )
 }

@@ -55,6 +55,7 @@ export const serverSchema = z.object({
     .transform((host) => (host.toLowerCase() === 'localhost' ? '127.0.0.1' : host))
     .default('127.0.0.1'),
   UNDERSTUDY_PORT: z.coerce.number().int().min(0).max(65_535).default(4600),
+  UNDERSTUDY_METRICS_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
   UNDERSTUDY_ADVERTISED_URL: httpUrl.optional(),
   UNDERSTUDY_NAME: z
     .string()
@@ -105,6 +106,8 @@ export interface Config {
   leaderDatabaseUrl: string
   host: string
   port: number
+  /** Undefined: metrics are told on `port`. */
+  metricsPort: number | undefined
   /** Undefined: derived from host and the port that was bound. */
   advertisedUrl: string | undefined
   name: string
@@ -190,26 +193,36 @@ function timingsOf(values: z.infer<typeof serverSchema>): Timings {
   })
 }
 
-/** The durations that could be read are held together even where another variable is at fault, so
- *  that one message names everything. */
-function faultyTimingsBeside(faulty: string[], env: Env): string[] {
+/** Values that are sound each by itself, and not together. */
+function unsound(values: z.infer<typeof serverSchema>): string[] {
+  const { UNDERSTUDY_PORT: port, UNDERSTUDY_METRICS_PORT: metricsPort } = values
+  const isTaken = port !== 0 && port === metricsPort
+  return [
+    ...faultyTimings(timingsOf(values)),
+    ...(isTaken ? ['UNDERSTUDY_METRICS_PORT must not be UNDERSTUDY_PORT'] : []),
+  ]
+}
+
+/** What could be read is held together even where another variable is at fault, so that one message names
+ *  everything. */
+function unsoundBeside(faulty: string[], env: Env): string[] {
   const rest = Object.fromEntries(Object.entries(env).filter(([name]) => !faulty.includes(name)))
   const { values } = parse(serverSchema, { DATABASE_URL: 'postgres://unused', ...rest })
-  return values ? faultyTimings(timingsOf(values)) : []
+  return values ? unsound(values) : []
 }
 
 /** Reads the configuration of a replica. Throws ConfigError with every fault. */
 export function loadConfig(env: Env = process.env): Config {
   const { values, faults, names } = parse(serverSchema, env)
-  if (!values) throw new ConfigError([...faults, ...faultyTimingsBeside(names, env)])
-  const timings = timingsOf(values)
-  const unsound = faultyTimings(timings)
-  if (unsound.length > 0) throw new ConfigError(unsound)
+  if (!values) throw new ConfigError([...faults, ...unsoundBeside(names, env)])
+  const together = unsound(values)
+  if (together.length > 0) throw new ConfigError(together)
   return Object.freeze({
     databaseUrl: values.DATABASE_URL,
     leaderDatabaseUrl: values.UNDERSTUDY_LEADER_DATABASE_URL ?? values.DATABASE_URL,
     host: values.UNDERSTUDY_HOST,
     port: values.UNDERSTUDY_PORT,
+    metricsPort: values.UNDERSTUDY_METRICS_PORT,
     advertisedUrl: values.UNDERSTUDY_ADVERTISED_URL?.replace(/\/+$/, ''),
     name: values.UNDERSTUDY_NAME ?? `${hostname().slice(0, 48)}-${values.UNDERSTUDY_PORT}`,
     role: values.UNDERSTUDY_ROLE,
@@ -220,7 +233,7 @@ export function loadConfig(env: Env = process.env): Config {
     maxConnections: values.UNDERSTUDY_MAX_CONNECTIONS,
     failedLoginsPerMinute: values.UNDERSTUDY_FAILED_LOGINS_PER_MINUTE,
     lostLeaseBudget: values.UNDERSTUDY_LOST_LEASE_BUDGET,
-    timings,
+    timings: timingsOf(values),
   })
 }
 

@@ -4,6 +4,7 @@ import { Gate } from './leader/gate.ts'
 import { channel, Watch } from './leader/watch.ts'
 import type { Log, ReplicaLog } from './log.ts'
 import type { LoopState } from './loop.ts'
+import { Metrics } from './metrics/metrics.ts'
 import { type Hint, HintSender } from './services/hints.ts'
 import { heedHint, wireServices } from './services/wire.ts'
 import { createDoors } from './sql/doors.ts'
@@ -28,6 +29,8 @@ export function wireParts(config: Config, log: ReplicaLog, migrations: Migration
   const hints = new HintSender(db, channel, clock, log)
   const sendHint = (hint: Hint) => hints.send(hint)
   const wiring = wireServices({ config, db, clientDb, doors, gate, clock, log, sendHint })
+  const metrics = new Metrics(version)
+  wiring.leaseEnds.subscribe((ends) => metrics.leasesEnded(ends))
   const identity = {
     replicaId: log.replicaId,
     name,
@@ -45,6 +48,7 @@ export function wireParts(config: Config, log: ReplicaLog, migrations: Migration
     gate,
     hints,
     wiring,
+    metrics,
     identity,
     clock,
     migrations,

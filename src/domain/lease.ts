@@ -108,7 +108,12 @@ function endByFailure(end: LeaseEnd, error: Failure, random: () => number): Leas
 /** The executor is known gone. Claimable again at its old place, until the budget is spent. */
 export function endByLoss(job: LockedJob, lostLeaseBudget: number, { tier, why }: Loss): LeaseEnd {
   const lostLeases = job.lost_leases + 1
-  const end = { ...base(job, 'lost', tier), raisesFence: true, attempt: job.attempt - 1, lostLeases }
+  const end = {
+    ...base(job, 'lost', tier),
+    raisesFence: true,
+    attempt: job.attempt - 1,
+    lostLeases,
+  }
   if (lostLeases <= lostLeaseBudget) {
     return { ...end, error: { code: 'lease_lost', message: why, retryable: true } }
   }

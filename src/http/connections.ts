@@ -26,10 +26,12 @@ interface Connection {
 export class Connections {
   readonly #limits: ConnectionLimits
   readonly #known = new WeakMap<Socket, Connection>()
+  readonly #onChange: (open: number) => void
   #open = 0
 
-  constructor(limits: ConnectionLimits) {
+  constructor(limits: ConnectionLimits, onChange: (open: number) => void) {
     this.#limits = limits
+    this.#onChange = onChange
   }
 
   /** `onSpare`: all but the spare connections are taken. `onDrop`: one was closed unheard, beyond those. */
@@ -46,9 +48,11 @@ export class Connections {
     const isSpare = this.#open >= this.#limits.maxConnections
     this.#known.set(socket, { isSpare, isClosing: false, unanswered: 0, latest: undefined })
     this.#open += 1
+    this.#onChange(this.#open)
     const end = isSpare ? setTimeout(() => socket.destroy(), this.#limits.spareMs) : undefined
     socket.once('close', () => {
       this.#open -= 1
+      this.#onChange(this.#open)
       clearTimeout(end)
     })
     return isSpare

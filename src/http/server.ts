@@ -26,12 +26,14 @@ import {
   requireJson,
 } from './edge.ts'
 import { BodyParser } from './json-body.ts'
+import { type HttpObserver, observeAnswers, tellRefused } from './observer.ts'
 import { openapiInfo, openapiTransforms } from './openapi.ts'
 import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { executorRoutes } from './routes/executors.ts'
 import { healthRoutes } from './routes/health.ts'
 import { jobRoutes } from './routes/jobs.ts'
+import { type Exposition, metricsRoute } from './routes/metrics.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 import { seldom } from './seldom.ts'
 import type { Services } from './services.ts'
@@ -44,6 +46,9 @@ export interface ServerOptions {
   /** Why this replica takes no part, where it does not. */
   refusal(): string
   whereabouts(): Whereabouts
+  observer: HttpObserver
+  /** Undefined: metrics are not told on this port. */
+  expose: (() => Promise<Exposition>) | undefined
   handlerTimeoutMs: number
   maxConnections: number
   /** For tests, which cannot wait as long as clients may. */
@@ -54,7 +59,7 @@ export interface ServerOptions {
 export type Server = ReturnType<typeof createFastify>
 
 function createFastify(
-  { log, whereabouts }: ServerOptions,
+  { log, whereabouts, observer }: ServerOptions,
   edge: EdgeLimits,
   connections: Connections,
 ) {
@@ -74,9 +79,11 @@ function createFastify(
     http: httpOptions(edge),
     clientErrorHandler: clientErrorHandler(log, connections, whereabouts),
     // No hook runs for these, so nothing else would hold their connection to its limits.
-    frameworkErrors: (error, { raw }, reply) => {
+    frameworkErrors: (error, request, reply) => {
+      const { raw } = request
       const refused = connections.begin(raw) ?? toAppError(error)
       connections.endWith(raw)
+      tellRefused(observer, refused, request)
       return sendProblem(reply.header('Connection', 'close'), refused, whereabouts())
     },
   }).withTypeProvider<ZodTypeProvider>()
@@ -87,7 +94,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   const { services, handlerTimeoutMs, maxConnections } = options
   const silentMs = handlerTimeoutMs + 15_000
   const edge = { ...edgeDefaults, maxConnections, silentMs, ...options.edge }
-  const connections = new Connections(edge)
+  const connections = new Connections(edge, (open) => options.observer.connections(open))
   const app = createFastify(options, edge, connections)
   const bodies = new BodyParser()
   app.removeAllContentTypeParsers()
@@ -114,7 +121,13 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     },
   })
   guardConnection(app, connections, edge)
+  observeAnswers(app, options.observer)
   guard(app, options, connections)
+  await registerRoutes(app, options)
+  return app
+}
+
+async function registerRoutes(app: Server, { services, expose }: ServerOptions) {
   await app.register(swagger, {
     openapi: openapiInfo,
     ...openapiTransforms,
@@ -123,7 +136,10 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   for (const routes of [healthRoutes, clusterRoutes, jobRoutes, executorRoutes, tokenRoutes]) {
     await app.register(async (scope) => routes(scope.withTypeProvider<ZodTypeProvider>(), services))
   }
-  return app
+  if (expose)
+    await app.register(async (scope) =>
+      metricsRoute(scope.withTypeProvider<ZodTypeProvider>(), expose),
+    )
 }
 
 /** The API browser. Its pages hold no data of ours. */
@@ -148,7 +164,7 @@ function refuseRoutesWithoutAccess(app: Server) {
   })
 }
 
-function answerErrors(app: Server, { whereabouts, services, log }: ServerOptions) {
+function answerErrors(app: Server, { whereabouts, services, log, observer }: ServerOptions) {
   const tellOverload = seldom(() => log.warn('requests are refused as overloaded'))
   app.setErrorHandler((error, request, reply) => {
     const problem = toAppError(error)
@@ -157,11 +173,14 @@ function answerErrors(app: Server, { whereabouts, services, log }: ServerOptions
     if (isUnserved && request.routeOptions.config.access?.renewsLeases) services.stalls.note()
     if (problem.code === 'overloaded') tellOverload()
     logRefusal(request, problem)
+    tellRefused(observer, problem, request)
     return sendProblem(reply, problem, whereabouts())
   })
-  app.setNotFoundHandler((_request, reply) =>
-    sendProblem(reply, new AppError('not_found', 'there is no such route'), whereabouts()),
-  )
+  app.setNotFoundHandler((request, reply) => {
+    const problem = new AppError('not_found', 'there is no such route')
+    tellRefused(observer, problem, request)
+    return sendProblem(reply, problem, whereabouts())
+  })
 }
 
 /** A refusal that we meant needs no stack; what caused one that we did not mean is the news. What exactly

@@ -89,6 +89,18 @@ export async function endVanishedTerms(tx: Queryable, term: number): Promise<num
   return rowCount ?? 0
 }
 
+/** How the term before this one ended, as far as anybody wrote down; undefined: there was none. */
+export async function findEndBefore(
+  db: Queryable,
+  term: number,
+): Promise<{ end_reason: string | null } | undefined> {
+  const { rows } = await db.query<{ end_reason: string | null }>({
+    text: 'SELECT end_reason FROM terms WHERE term < $1 ORDER BY term DESC LIMIT 1',
+    values: [term],
+  })
+  return rows[0]
+}
+
 /** No deadline that takes work away ends earlier than `ms` from now. Never lowers the floor. */
 export async function raiseDeadlineFloor(tx: Queryable, term: number, ms: number): Promise<void> {
   await tx.query({

@@ -22,6 +22,8 @@ async function describeApi() {
     standing: () => 'standby',
     refusal: () => '',
     whereabouts: () => ({ role: 'standby', term: 0, active_url: undefined }),
+    observer: { answered: () => undefined, refused: () => undefined, connections: () => undefined },
+    expose: async () => ({ contentType: '', text: '' }),
     handlerTimeoutMs,
     maxConnections: 10,
     log: createLog('silent'),

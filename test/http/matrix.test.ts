@@ -31,6 +31,7 @@ const table: Record<string, Row> = {
   'GET /health/live': { roles: 'anyone' },
   'GET /health/ready': { roles: 'anyone' },
   'GET /health/active': { roles: 'anyone' },
+  'GET /metrics': { roles: 'anyone' },
   'GET /v1/leader': { roles: readers },
   // Of a term to come: whoever may do it is answered, and this one leads on.
   'POST /v1/leader/step-down': { roles: ['operator', 'admin'], body: () => ({ term: 1e9 }) },

@@ -41,10 +41,11 @@ export class Api {
       signal: init.signal ?? null,
     })
     const answer = await response.text()
+    const isJson = /json/.test(response.headers.get('content-type') ?? '')
     return {
       status: response.status,
       headers: response.headers,
-      body: answer === '' ? undefined : JSON.parse(answer),
+      body: answer === '' ? undefined : isJson ? JSON.parse(answer) : answer,
     }
   }
 
