@@ -20,13 +20,16 @@ export function table(header: string[], rows: (string | number | null)[][]): str
   )
 }
 
+/** A duration, roughly. */
+export function lasting(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1_000))
+  if (seconds < 120) return `${seconds}s`
+  if (seconds < 7_200) return `${Math.round(seconds / 60)}min`
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)}h` : `${Math.round(seconds / 86_400)}d`
+}
+
 /** How long ago an instant was, roughly. */
 export function ago(instant: string | null, now = Date.now()): string {
   if (instant === null) return '-'
-  const seconds = Math.max(0, Math.round((now - Date.parse(instant)) / 1_000))
-  if (seconds < 120) return `${seconds}s ago`
-  if (seconds < 7_200) return `${Math.round(seconds / 60)}min ago`
-  return seconds < 172_800
-    ? `${Math.round(seconds / 3_600)}h ago`
-    : `${Math.round(seconds / 86_400)}d ago`
+  return `${lasting(now - Date.parse(instant))} ago`
 }

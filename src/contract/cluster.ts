@@ -24,6 +24,13 @@ const Leading = z.object({
   advertised_url: z.string().nullable(),
 })
 
+export const LeaderQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(1_000).default(20).meta({
+    description: 'Most terms to list, newest first.',
+  }),
+})
+export type LeaderQuery = z.infer<typeof LeaderQuery>
+
 export const LeaderAnswer = z
   .object({
     role: ControllerState.meta({ description: 'Of the replica that answers.' }),
@@ -74,7 +81,15 @@ export const Status = z
         is_leader: z.boolean(),
       }),
     ),
-    leader: z.object({ term: Count, since: Instant.nullable(), name: z.string().nullable() }),
+    leader: z.object({
+      term: Count,
+      since: Instant.nullable(),
+      name: z.string().nullable(),
+      recovery_ms: Count.nullable().meta({ description: 'null: it has not recovered yet.' }),
+      end_reason_before: z.string().nullable().meta({
+        description: 'Why the term before ended; null: there was none, or nobody knows yet.',
+      }),
+    }),
     queues: z.array(
       z.object({
         queue: z.string(),

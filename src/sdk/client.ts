@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.ts'
 import type { AuditList, AuditQuery } from '../contract/audit.ts'
-import type { Health, LeaderAnswer, Status, StepDown, SteppedDown } from '../contract/cluster.ts'
+import type {
+  Health,
+  LeaderAnswer,
+  LeaderQuery,
+  Status,
+  StepDown,
+  SteppedDown,
+} from '../contract/cluster.ts'
 import type { ExecutorList } from '../contract/executors.ts'
 import type {
   AttemptList,
@@ -110,8 +117,10 @@ export class Client {
     return this.#call({ path: '/v1/status' })
   }
 
-  getLeader(): Promise<LeaderAnswer> {
-    return this.#call({ path: '/v1/leader' })
+  /** Who leads, and the latest terms: 20, or as many as you say. */
+  getLeader({ limit }: Partial<LeaderQuery> = {}): Promise<LeaderAnswer> {
+    const query = limit === undefined ? '' : `?limit=${limit}`
+    return this.#call({ path: `/v1/leader${query}` })
   }
 
   /** Ends the term that leads; its replica stands again two seconds later. Give the term that you saw:

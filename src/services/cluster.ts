@@ -1,4 +1,11 @@
-import type { Health, LeaderAnswer, Status, StepDown, SteppedDown } from '../contract/cluster.ts'
+import type {
+  Health,
+  LeaderAnswer,
+  LeaderQuery,
+  Status,
+  StepDown,
+  SteppedDown,
+} from '../contract/cluster.ts'
 import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
@@ -54,9 +61,9 @@ export class Cluster {
     return { controller_state: gate.state, term, replica_id: replicaId, name }
   }
 
-  async leader(): Promise<LeaderAnswer> {
+  async leader({ limit }: LeaderQuery): Promise<LeaderAnswer> {
     const { db, gate } = this.#o
-    const [observed, terms] = await Promise.all([observeLeader(db), listTerms(db, 20)])
+    const [observed, terms] = await Promise.all([observeLeader(db), listTerms(db, limit)])
     const latest = terms[0]?.term === observed.term ? terms[0] : undefined
     return {
       role: gate.state,
@@ -85,9 +92,9 @@ export class Cluster {
 
   async status(): Promise<Status> {
     const { db, heartbeatMs, sweeps } = this.#o
-    const [observed, terms, replicas, queues, executors, leases] = await Promise.all([
+    const [observed, [latest, before], replicas, queues, executors, leases] = await Promise.all([
       observeLeader(db),
-      listTerms(db, 1),
+      listTerms(db, 2),
       listLiveReplicas(db),
       countQueues(db),
       listExecutors(db, heartbeatMs),
@@ -100,8 +107,10 @@ export class Cluster {
       })),
       leader: {
         term: observed.term,
-        since: terms[0]?.promoted_at ?? null,
+        since: latest?.promoted_at ?? null,
         name: observed.is_led ? observed.name : null,
+        recovery_ms: latest ? totalMs(latest.recovery) : null,
+        end_reason_before: before?.end_reason ?? null,
       },
       queues,
       executors,
@@ -110,4 +119,9 @@ export class Cluster {
       switches: {},
     }
   }
+}
+
+/** A recovery has phases once it is over. */
+function totalMs(phases: LeaderAnswer['recovery']): number | null {
+  return phases.length === 0 ? null : phases.reduce((total, { ms }) => total + ms, 0)
 }

@@ -227,6 +227,7 @@ test('every command and subcommand explains itself', async () => {
     'job get',
     'status',
     'leader show',
+    'leader history',
     'leader step-down',
     'token create',
     'token list',

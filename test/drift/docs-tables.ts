@@ -1,7 +1,9 @@
 import type { Command } from 'commander'
+import { Registry } from 'prom-client'
 import { exitCodes, exitCodesHelp } from '../../src/cli/exit.ts'
 import { clientSchema, serverSchema } from '../../src/config.ts'
 import { errorTable } from '../../src/errors.ts'
+import { defineMetrics } from '../../src/metrics/definitions.ts'
 import { tableRows, unquoted } from './markdown.ts'
 
 /** Tables in the documents that say what the code says: none may have more, less or other. */
@@ -23,6 +25,24 @@ export function errorFaults(markdown: string): string[] {
     [code, status, retryable ? 'yes' : 'no', level].join(' | '),
   )
   return differences('docs/errors.md', told, real)
+}
+
+/** Labels are told as `a`, `b`; none as –. */
+export function metricFaults(markdown: string): string[] {
+  const registry = new Registry()
+  defineMetrics(registry)
+  const real = registry.getMetricsAsArray().map((metric) => {
+    const { labelNames } = metric as unknown as { labelNames: string[] }
+    return [metric.name, metric.type, labelNames.join(', ') || '–'].join(' | ')
+  })
+  const told = tableRows(markdown, 'Metric', 'Type', 'Labels', 'Meaning', 'Alert on')
+  return differences(
+    'docs/metrics.md',
+    told.map(([name = '', type, labels]) =>
+      [`understudy_${unquoted(name)}`, type, labels?.replaceAll('`', '')].join(' | '),
+    ),
+    real,
+  )
 }
 
 export function exitCodeFaults(markdown: string): string[] {

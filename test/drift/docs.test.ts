@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { createProgram } from '../../src/cli/program.ts'
 import { shellFaults, simpleCommands } from './docs-commands.ts'
-import { errorFaults, exitCodeFaults, readVariables, variableFaults } from './docs-tables.ts'
+import {
+  errorFaults,
+  exitCodeFaults,
+  metricFaults,
+  readVariables,
+  variableFaults,
+} from './docs-tables.ts'
 import { anchors, blocks, links } from './markdown.ts'
 
 const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
@@ -69,6 +75,15 @@ test('a table that says more, less or other than the code is found', () => {
   const cli = read('docs/cli.md')
   expect(exitCodeFaults(cli)).toEqual([])
   expect(exitCodeFaults(cli.replace('| 5 |', '| 6 |'))).toHaveLength(2)
+})
+
+test('a metric that is undocumented, invented, or has another type or other labels is found', () => {
+  const page = read('docs/metrics.md')
+  expect(metricFaults(page)).toEqual([])
+  expect(metricFaults(page.replace(/^\| `term` .*\n/m, ''))).toHaveLength(1)
+  expect(metricFaults(page.replace('| `term` |', '| `terms` |'))).toHaveLength(2)
+  expect(metricFaults(page.replace('| `term` | gauge |', '| `term` | counter |'))).toHaveLength(2)
+  expect(metricFaults(page.replace('`tier`, `outcome`', '`outcome`'))).toHaveLength(2)
 })
 
 test('a variable that is undocumented, invented or has another default is found', () => {

@@ -3,7 +3,13 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../../src/cli/program.ts'
 import { shellFaults } from './docs-commands.ts'
-import { commandFaults, errorFaults, exitCodeFaults, variableFaults } from './docs-tables.ts'
+import {
+  commandFaults,
+  errorFaults,
+  exitCodeFaults,
+  metricFaults,
+  variableFaults,
+} from './docs-tables.ts'
 import { root, tellFaults } from './generated.ts'
 import { anchors, blocks, links } from './markdown.ts'
 
@@ -71,5 +77,6 @@ tellFaults([
   ...commandFaults(cli, program),
   ...exitCodeFaults(cli),
   ...errorFaults(read('docs/errors.md')),
+  ...metricFaults(read('docs/metrics.md')),
   ...variableFaults(read('docs/configuration.md')),
 ])

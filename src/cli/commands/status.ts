@@ -17,15 +17,20 @@ export function statusCommand(): Command {
 
 /** The status for people. */
 function statusLines(status: Status): string[] {
-  const { leader } = status
-  const led = leader.name ? `led by ${leader.name}, promoted ${ago(leader.since)}` : 'nobody leads'
   return [
-    `term ${leader.term}, ${led}`,
+    ...leaderLines(status),
     ...section('replicas', replicaTable(status)),
     ...section('queues', queueTable(status)),
     ...section('executors', executorTable(status)),
     ...section('leases, those that expire first', leaseTable(status)),
   ]
+}
+
+function leaderLines({ leader }: Status): string[] {
+  const { term, name, since, recovery_ms: recoveryMs, end_reason_before: before } = leader
+  const recovered = recoveryMs === null ? '' : `, recovered in ${recoveryMs} ms`
+  const led = name ? `led by ${name}, promoted ${ago(since)}${recovered}` : 'nobody leads'
+  return [`term ${term}, ${led}`, ...(before ? [`the term before ended: ${before}`] : [])]
 }
 
 function section(title: string, lines: string[]): string[] {

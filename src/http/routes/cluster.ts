@@ -1,5 +1,5 @@
 import { AuditList, AuditQuery } from '../../contract/audit.ts'
-import { LeaderAnswer, Status, StepDown, SteppedDown } from '../../contract/cluster.ts'
+import { LeaderAnswer, LeaderQuery, Status, StepDown, SteppedDown } from '../../contract/cluster.ts'
 import { access, actorOf } from '../auth.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
@@ -38,10 +38,11 @@ function readRoutes(app: Scope, { cluster, auditLog }: Services): void {
         tags: ['cluster'],
         operationId: 'getLeader',
         summary: 'Who leads, since when, how recovery went, and why earlier terms ended',
+        querystring: LeaderQuery,
         response: { 200: answer('The leader and the latest terms.', LeaderAnswer), ...problems() },
       },
     },
-    () => cluster.leader(),
+    (request) => cluster.leader(request.query),
   )
   app.get(
     '/v1/status',
