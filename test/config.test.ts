@@ -60,6 +60,17 @@ test.each([
   expect(loadConfig({ DATABASE_URL: url }).databaseUrl).toBe(url)
 })
 
+test('metrics have a port of their own only if one is given, and it is not the other one', () => {
+  expect(loadConfig(good).metricsPort).toBeUndefined()
+  const own = { ...good, UNDERSTUDY_METRICS_PORT: '9464' }
+  expect(loadConfig(own)).toMatchObject({ port: 4600, metricsPort: 9464 })
+  const fault = 'UNDERSTUDY_METRICS_PORT must not be UNDERSTUDY_PORT'
+  expect(faultsOf({ ...own, UNDERSTUDY_PORT: '9464' })).toEqual([fault])
+  expect(faultsOf({ ...own, UNDERSTUDY_PORT: '9464', UNDERSTUDY_ROLE: 'x' })).toContain(fault)
+  const free = { ...good, UNDERSTUDY_PORT: '0', UNDERSTUDY_METRICS_PORT: '0' }
+  expect(loadConfig(free).metricsPort).toBe(0)
+})
+
 test('localhost, for which there would be two servers, is one address', () => {
   for (const host of ['localhost', 'LOCALHOST']) {
     expect(loadConfig({ ...good, UNDERSTUDY_HOST: host }).host).toBe('127.0.0.1')

@@ -112,6 +112,9 @@ test('no secret and nothing that a job carries is logged, or told to who did not
   }
   await ask('GET', '/v1/status')
   await ask('GET', '/v1/leader')
+  await ask('GET', `/metrics?${canary('query of a scrape')}`)
+  await ask('GET', `/${canary('no route')}`)
+  expect((await ask('GET', '/metrics')).body).toContain('understudy_http_requests_total')
   expect(sightings(told)).toEqual([])
   await app.stop()
   expect(logged.texts.length).toBeGreaterThan(20)
@@ -146,6 +149,7 @@ test('what a job carries through its life, and who carries it, is in no log', as
   await ask('GET', '/v1/jobs')
   await ask('GET', '/v1/executors')
   await ask('GET', '/v1/tokens')
+  expect((await ask('GET', '/metrics')).body).toContain('understudy_leases_ended_total{')
   expect(sightings(told)).toEqual([])
   expect(await api.job(id)).toMatchObject({ state: 'succeeded', payload: body.payload, result })
   // Sessions that end under a request are told of, without what they carried.

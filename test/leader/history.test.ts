@@ -66,10 +66,13 @@ test('status says since when the leader leads, what its recovery took, and why t
 })
 
 test('as many terms as are asked for, 20 unless told, and at most 1000', async () => {
+  await db.sql('UPDATE leader SET term = term + 100')
   const { api } = await startActive(db)
   await db.sql(
-    `INSERT INTO terms (term, replica_id, promoted_at, ticked_at, ended_at, end_reason)
-      SELECT -n, replica_id, promoted_at, ticked_at, ticked_at, 'step_down'
+    `INSERT INTO terms (term, replica_id, active_lock_id, system_identifier, timeline, promoted_at,
+        ticked_at, ended_at, end_reason)
+      SELECT term - n, replica_id, active_lock_id, system_identifier, timeline, promoted_at,
+        promoted_at, promoted_at, 'step_down'
       FROM terms, generate_series(1, 30) n WHERE term = (SELECT max(term) FROM terms)`,
   )
   const count = async (query: string) =>
