@@ -4,6 +4,7 @@ import { delimiter, join } from 'node:path'
 /** Tools of these tests, and the packages of Debian that have them. */
 const packages = {
   faketime: 'faketime',
+  haproxy: 'haproxy',
   pgbouncer: 'pgbouncer',
   unshare: 'util-linux',
 } as const

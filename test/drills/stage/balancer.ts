@@ -11,11 +11,13 @@ import { findFreePort } from '../../../src/dev/ports.ts'
 
 export const balancerConfig = fileURLToPath(new URL('../../../docker/haproxy.cfg', import.meta.url))
 
-export type Backend = 'active' | 'ready'
-export type ServerName = 'one' | 'two'
+const servers = ['active/one', 'active/two', 'ready/one', 'ready/two'] as const
 
-/** `NOLB`: it answered its probe with 503, and gets no new requests. */
-export type ServerState = 'UP' | 'DOWN' | 'NOLB' | string
+/** A backend, and one of the two replicas in it. */
+export type Server = (typeof servers)[number]
+
+/** NOLB: it answered its probe with 503, and gets no new requests; no: it is not probed, and gets some. */
+export type ServerState = 'UP' | 'DOWN' | 'NOLB' | 'no' | ''
 
 export interface BalancerOptions {
   /** The URLs of replicas one and two. */
@@ -36,12 +38,11 @@ export interface Balancer {
   onLog(listener: (line: string) => void): void
   /** One command of its socket; its answer. */
   command(text: string): Promise<string>
-  states(): Promise<Record<`${Backend}/${ServerName}`, ServerState>>
+  states(): Promise<Record<Server, ServerState>>
+  /** A counter of a server, by its name in `show stat`: wretr, wredis, scur, … */
+  count(server: Server, name: string): Promise<number>
   /** Resolves once a server stands so. */
-  untilState(
-    server: `${Backend}/${ServerName}`,
-    passes: (state: ServerState) => boolean,
-  ): Promise<void>
+  untilState(server: Server, passes: (state: ServerState) => boolean): Promise<void>
   /** From now on it sends to every replica, whatever it answers to probes, as ALB and NLB do when all fail. */
   failOpen(): Promise<void>
   /** Probes decide again. */
@@ -57,9 +58,9 @@ export async function startBalancer(options: BalancerOptions): Promise<Balancer>
   const [one, two] = options.replicas.map((url) => new URL(url).host)
   const child = spawn(
     options.haproxy ?? findHaproxy(),
-    ['-q', '-db', '-f', options.config ?? balancerConfig],
+    ['-db', '-f', options.config ?? balancerConfig],
     {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env.PATH,
         UNDERSTUDY_ONE: one,
@@ -87,6 +88,13 @@ function findHaproxy(): string {
 function describe(child: ChildProcess, url: string, socket: string, folder: string): Balancer {
   const lines: string[] = []
   const listeners: ((line: string) => void)[] = []
+  // It tells the terminal what it logs, and why it does not start.
+  child.stderr?.setEncoding('utf8').on(
+    'data',
+    eachLine((line) => {
+      if (line.startsWith('[ALERT]')) lines.push(line)
+    }),
+  )
   child.stdout?.setEncoding('utf8').on(
     'data',
     eachLine((line) => {
@@ -105,7 +113,11 @@ function describe(child: ChildProcess, url: string, socket: string, folder: stri
     lines,
     onLog: (listener) => void listeners.push(listener),
     command,
-    states: async () => statesOf(await command('show stat -1 4 -1')),
+    states: async () => statesOf(await command(showServers)),
+    async count(server, name) {
+      const rows = rowsOf(await command(showServers))
+      return Number(rows.find((row) => nameOf(row) === server)?.[name])
+    },
     async untilState(server, passes) {
       while (!passes((await balancer.states())[server])) await sleep(5)
     },
@@ -123,14 +135,12 @@ function describe(child: ChildProcess, url: string, socket: string, folder: stri
   return balancer
 }
 
-const servers = ['active/one', 'active/two', 'ready/one', 'ready/two'] as const
-
 async function untilProbed(balancer: Balancer, child: ChildProcess): Promise<void> {
   for (;;) {
     if (child.exitCode !== null || child.pid === undefined) {
       throw new Error(`HAProxy ended: ${balancer.lines.join('\n')}`)
     }
-    const stat = await balancer.command('show stat -1 4 -1').catch(() => '')
+    const stat = await balancer.command(showServers).catch(() => '')
     const probes = rowsOf(stat).map(({ check_status }) => check_status ?? '')
     // '* ' marks one that runs for the first time, INI one that has not.
     if (probes.length === servers.length && probes.every((probe) => /^L\d/.test(probe))) return
@@ -138,12 +148,18 @@ async function untilProbed(balancer: Balancer, child: ChildProcess): Promise<voi
   }
 }
 
-function statesOf(stat: string): Record<`${Backend}/${ServerName}`, ServerState> {
-  const entries = rowsOf(stat).map(({ pxname, svname, status = '' }) => {
+const showServers = 'show stat -1 4 -1'
+
+function statesOf(stat: string): Record<Server, ServerState> {
+  const entries = rowsOf(stat).map((row) => {
     // 'UP 1/2' is one that is going down.
-    return [`${pxname}/${svname}`, status.split(' ')[0] ?? '']
+    return [nameOf(row), (row.status ?? '').split(' ')[0]]
   })
   return Object.fromEntries(entries)
+}
+
+function nameOf({ pxname, svname }: Record<string, string>): string {
+  return `${pxname}/${svname}`
 }
 
 function rowsOf(stat: string): Record<string, string>[] {
