@@ -24,11 +24,12 @@ export async function launchServe(
   db: Pick<TestDatabase, 'url'>,
   name: string,
   env: Record<string, string> = {},
+  atPort?: number,
 ): Promise<ServeProcess> {
   const logFile = join(tempFolder('serve'), 'log')
   const replica = startReplicaProcess({
     name,
-    port: await findFreePort(),
+    port: atPort ?? (await findFreePort()),
     databaseUrl: db.url,
     adminToken,
     logFile,

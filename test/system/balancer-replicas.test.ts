@@ -5,7 +5,7 @@ import { Client, Executor } from '../../src/sdk/index.ts'
 import type { Balancer } from '../drills/stage/balancer.ts'
 import { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
-import { startServe, tellApart } from '../support/processes.ts'
+import { launchServe, startServe, tellApart } from '../support/processes.ts'
 import { adminToken } from '../support/replica.ts'
 import { Signals } from '../support/signals.ts'
 import { balance } from './stand-in.ts'
@@ -98,18 +98,19 @@ test('kill -9 of the active: the next heartbeat is answered by its successor', a
 test('a poll that is parked at a replica which freezes is ended by the balancer, without a body', async () => {
   const { active, balancer, server, api, queue } = await startPair()
   const epoch = await api.register(queue, { queues: [queue] })
+  // Ended with an answer of the balancer, or with none where the connection has served before (HAProxy 3.2).
   const poll = fetch(`${balancer.url}/v1/executors/${queue}/poll`, {
     method: 'POST',
     headers: { authorization: `Bearer ${adminToken}`, 'content-type': 'application/json' },
     body: JSON.stringify({ epoch, wait_ms: 25_000 }),
-  })
+  }).catch(() => undefined)
   while ((await balancer.count(server, 'scur')) === 0);
   active.process.kill('SIGSTOP')
   const since = performance.now()
   const answer = await poll
   printSince('SIGSTOP: a parked poll was ended after', since)
-  expect([502, 503]).toContain(answer.status)
-  expect(await answer.text()).toBe('')
+  expect([502, 503, undefined]).toContain(answer?.status)
+  expect(await answer?.text()).toBe(answer && '')
 })
 
 test('a submit waits until there is a replica, and makes one job', async () => {
@@ -124,7 +125,7 @@ test('a submit waits until there is a replica, and makes one job', async () => {
   const queue = `q-${randomUUID().slice(0, 8)}`
   const submitted = connect(balancer).submit({ kind: 'x', queue })
   await refused
-  await startServe(db, 'late', { UNDERSTUDY_PORT: String(ports[1]) })
+  await launchServe(db, 'late', {}, ports[1])
   const { job } = await submitted
   expect(await db.sql('SELECT id FROM jobs WHERE queue = $1', [queue])).toEqual([{ id: job.id }])
 })
