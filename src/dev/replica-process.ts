@@ -14,6 +14,8 @@ export interface ReplicaOptions {
   logFile: string
   /** Further variables. */
   env?: Record<string, string>
+  /** The CLI; default: of this build. */
+  program?: string
 }
 
 /** A line of a replica's log. */
@@ -40,7 +42,7 @@ export interface ReplicaProcess {
 /** One replica, as a process of its own: `understudy serve`. */
 export function startReplicaProcess(options: ReplicaOptions): ReplicaProcess {
   const { name, port } = options
-  const child = spawn(process.execPath, [cliPath, 'serve'], {
+  const child = spawn(process.execPath, [options.program ?? cliPath, 'serve'], {
     // A group of its own: Ctrl-C reaches it through us, in the right order.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],

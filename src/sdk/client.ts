@@ -42,6 +42,8 @@ export interface JobFilter {
 }
 
 const tryMs = 10_000
+/** A submit says the same when it is sent again: a replica that is frozen is left early. */
+const submitMs = 4_000
 const waitSliceMs = 20_000
 
 /** Submits and reads, on whichever replica answers. Safe to share; close it when done. */
@@ -63,7 +65,12 @@ export class Client {
   /** Submits a job. Without an idempotency key it gets a random one, so that a lost answer is asked for
    *  again and never makes a second job. Throws ApiError idempotency_mismatch, invalid_request, … */
   submit(job: JobSubmitInput): Promise<SubmitAnswer> {
-    return this.#call({ method: 'POST', path: '/v1/jobs', body: withKey(job) })
+    return this.#call({
+      method: 'POST',
+      path: '/v1/jobs',
+      body: withKey(job),
+      timeoutMs: submitMs,
+    })
   }
 
   /** Submits up to 1000 jobs, all or nothing; ids in their order. Keys as with `submit`. */

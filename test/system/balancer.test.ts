@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { balancerConfig } from '../drills/stage/balancer.ts'
+import { findTool } from '../support/tools.ts'
 import { type Received, startStage } from './stand-in.ts'
-import { findTool } from './tools.ts'
 
 /** Where HAProxy sends what, and what becomes of requests under way when a replica goes. The replicas are
  *  scripted: what is told is what HAProxy makes of docker/haproxy.cfg. */

@@ -1,27 +1,16 @@
-import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { clientOf, runAgent, untilFile } from '../agent/start-agent.ts'
+import { clockAt } from '../drills/stage/clock-at.ts'
 import type { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
 import { type ServeProcess, startServe } from '../support/processes.ts'
-import { findTool } from './tools.ts'
 
 /** Replicas and executors whose wall clocks are 20 minutes apart. That of Postgres is right. */
 
 const db = useDatabase()
-const faketime = findTool('faketime')
-
-/** Makes a process believe that it is so much later; its monotonic clock is left alone. */
-const clockAt = (offset: string) => ({
-  LD_PRELOAD: execFileSync(faketime, ['-m', '-f', offset, 'printenv', 'LD_PRELOAD'], {
-    encoding: 'utf8',
-  }).trim(),
-  FAKETIME: offset,
-  FAKETIME_DONT_FAKE_MONOTONIC: '1',
-})
 const [fast, slow] = ['+600s', '-600s']
 const minute = 60_000
 const directions = [

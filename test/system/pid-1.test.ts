@@ -7,7 +7,7 @@ import { cliPath } from '../../src/dev/replica-process.ts'
 import { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
 import { adminToken } from '../support/replica.ts'
-import { findTool } from './tools.ts'
+import { findTool } from '../support/tools.ts'
 
 const db = useDatabase()
 

@@ -9,7 +9,7 @@ import { useDatabase } from '../support/database.ts'
 import { launchServe } from '../support/processes.ts'
 import { openSession } from '../support/sessions.ts'
 import { tempFolder } from '../support/temp.ts'
-import { findTool } from './tools.ts'
+import { findTool } from '../support/tools.ts'
 
 const db = useDatabase()
 

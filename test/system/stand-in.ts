@@ -11,7 +11,7 @@ import { type Balancer, startBalancer } from '../drills/stage/balancer.ts'
 import { Api } from '../support/api.ts'
 import { portOf } from '../support/listen.ts'
 import { Signals } from '../support/signals.ts'
-import { findTool } from './tools.ts'
+import { findTool } from '../support/tools.ts'
 
 type Probe = number | 'silent'
 

@@ -13,6 +13,7 @@ export type HistoryEvent =
   | InvokeEvent
   | AnswerEvent
   | LostEvent
+  | GaveUpEvent
   | FaultEvent
   | DrainedEvent
   | CommitEvent
@@ -64,6 +65,14 @@ export interface LostEvent {
   why: string
   /** False: it never left, so it was certainly not carried out. */
   wasSent: boolean
+}
+
+/** The SDK told its user that a submit failed, for all its tries. */
+export interface GaveUpEvent {
+  type: 'gave_up'
+  at: number
+  actor: string
+  key: string
 }
 
 /** Something was done to somebody, from `start` to `end`; a fault that heals by itself has no end. */

@@ -67,6 +67,8 @@ function describe(event: HistoryEvent, violation: Violation): string {
       return `${event.op} answered ${event.status} ${brief(event.body)}`
     case 'lost':
       return `${event.op} lost: ${event.why}${event.wasSent ? '' : ' (never sent)'}`
+    case 'gave_up':
+      return `${event.actor} was told that ${event.key} failed`
     case 'fault':
       return `fault ${event.phase}: ${event.fault} on ${event.target}`
     case 'drained':

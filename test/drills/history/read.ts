@@ -21,6 +21,7 @@ const Line = z.discriminatedUnion('type', [
   z.object({
     ...{ type: z.literal('lost'), at, op: z.string(), why: z.string(), wasSent: z.boolean() },
   }),
+  z.object({ type: z.literal('gave_up'), at, actor: z.string(), key: z.string() }),
   z.object({
     ...{ type: z.literal('fault'), at, fault: z.string(), target: z.string() },
     phase: z.enum(['start', 'end']),

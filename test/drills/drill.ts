@@ -1,0 +1,17 @@
+import type { Stage, StageOptions } from './stage/stage.ts'
+
+/** One fault, and what must come of it. */
+export interface Drill {
+  name: string
+  title: string
+  /** How often in the set that every change has to pass; absent: not in it. */
+  smokeRuns?: number
+  /** How often for the figures. Default: 10. */
+  figureRuns?: number
+  stage?: StageOptions
+  /** Whether this fault ends a term; if not, it must not. */
+  promotes: boolean
+  /** Does it, and leaves a stage that is whole, so that it can be done again. Throws if what it waits for
+   *  does not come. */
+  run(stage: Stage): Promise<void>
+}

@@ -1,0 +1,37 @@
+import type { Drill } from '../drill.ts'
+import { beginLongJobs } from '../stage/long-jobs.ts'
+import { until } from '../stage/until.ts'
+
+/** So many that every executor holds some; so long that those who get them next still work on them when the
+ *  first ones wake up and report. */
+const long = { jobs: 48, ms: 12_000 }
+
+export const freezeExecutors: Drill = {
+  name: 'freeze-executors',
+  title: 'executors are frozen past their leases, and report when others hold their jobs',
+  smokeRuns: 1,
+  promotes: false,
+  async run(stage) {
+    const fleet = stage.actor('fleet-balanced')
+    const late = () => stage.postgres.count('SELECT FROM late_reports')
+    const ids = await beginLongJobs(stage, long.jobs, long.ms)
+    const before = await late()
+    await stage.fault(
+      'SIGSTOP',
+      fleet.name,
+      () => fleet.kill('SIGSTOP'),
+      async () => {
+        await until('nobody else got the jobs', async () => {
+          const again = await stage.postgres.count(
+            `SELECT FROM jobs WHERE id = ANY($1) AND state = 'leased' AND lost_leases > 0`,
+            [ids],
+          )
+          return again > 0 || undefined
+        })
+        fleet.kill('SIGCONT')
+      },
+    )
+    await until('nobody reported late', async () => (await late()) > before || undefined)
+    await stage.untilWhole()
+  },
+}

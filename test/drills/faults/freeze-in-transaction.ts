@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Drill } from '../drill.ts'
+import type { Replica } from '../stage/replica.ts'
+import type { Stage } from '../stage/stage.ts'
+import { until } from '../stage/until.ts'
+
+export const freezeInTransaction: Drill = {
+  name: 'freeze-in-transaction',
+  title: 'SIGSTOP of the active replica while a writing transaction holds the fence',
+  smokeRuns: 1,
+  promotes: true,
+  async run(stage) {
+    const active = await stage.active()
+    await stage.fault(
+      'SIGSTOP in a transaction',
+      active.name,
+      () => freezeHoldingFence(stage, active),
+      async () => {
+        await stage.untilWorkFlows()
+        active.kill('SIGCONT')
+      },
+    )
+    await stage.untilWhole()
+  },
+}
+
+/** Stops it wherever it happens to be, and looks, until it happens to be within a transaction. */
+async function freezeHoldingFence(stage: Stage, active: Replica): Promise<void> {
+  await until('no transaction was caught holding the fence', async () => {
+    active.kill('SIGSTOP')
+    // Whatever Postgres had been sent is carried out by now; what it still holds it will go on holding.
+    await sleep(20)
+    const [row] = await stage.postgres.query<{ holds: boolean }>(
+      `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'advisory' AND classid = 1970168947 AND objid = 1 AND objsubid = 2
+          AND granted AND state = 'idle in transaction') AS holds`,
+    )
+    if (row?.holds) return true
+    active.kill('SIGCONT')
+    await sleep(Math.random() * 10)
+    return undefined
+  })
+}

@@ -1,0 +1,73 @@
+import pg from 'pg'
+import type { Drill } from '../drill.ts'
+import type { Replica } from '../stage/replica.ts'
+import type { Stage } from '../stage/stage.ts'
+import { until } from '../stage/until.ts'
+
+export const killInRecovery: Drill = {
+  name: 'kill-in-recovery',
+  title: 'kill -9 of the successor in its recovery; clocks are 20 min apart',
+  smokeRuns: 1,
+  promotes: true,
+  // The wall clocks of replicas decide nothing (invariant 8), least of all about leases.
+  stage: { clocks: ['+600s', '-600s'] },
+  async run(stage) {
+    const [active, successor] = await holdRecovery(stage)
+    await stage.fault('kill -9 in recovery', successor.name, () => successor.kill('SIGKILL'))
+    await successor.exited()
+    await release(stage)
+    active.start()
+    successor.start()
+    await stage.untilWhole()
+  },
+}
+
+export const postgresInRecovery: Drill = {
+  name: 'postgres-in-recovery',
+  title: 'Postgres is restarted with -m immediate in the middle of a recovery',
+  promotes: true,
+  async run(stage) {
+    const [active] = await holdRecovery(stage)
+    await stage.fault(
+      'SIGQUIT in recovery',
+      'postgres',
+      () => stage.postgres.crash('SIGQUIT'),
+      () => stage.postgres.startAgain(),
+    )
+    active.start()
+    await stage.untilWhole()
+  },
+}
+
+const holder = 'drill-holder'
+
+/** Kills the active, and keeps its successor in the middle of its recovery by a lock on what that reads. */
+async function holdRecovery(stage: Stage): Promise<[active: Replica, successor: Replica]> {
+  const active = await stage.active()
+  const client = new pg.Client({
+    connectionString: stage.postgres.adminUrl,
+    application_name: holder,
+  })
+  // It ends with Postgres, or by `release`.
+  client.on('error', () => undefined)
+  await client.connect()
+  await stage.fault('kill -9', active.name, () => active.kill('SIGKILL'))
+  await active.exited()
+  await client.query('BEGIN; LOCK TABLE executors IN ACCESS EXCLUSIVE MODE')
+  await until('no recovery was caught', async () => {
+    const rows = await stage.postgres.query(
+      `SELECT FROM pg_locks WHERE relation = 'executors'::regclass AND NOT granted`,
+    )
+    return rows.length > 0 || undefined
+  })
+  const successor = stage.replicas.find((replica) => replica !== active)
+  if (!successor) throw new Error('there is no successor')
+  return [active, successor]
+}
+
+async function release(stage: Stage): Promise<void> {
+  await stage.postgres.run(
+    stage.postgres.adminUrl,
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '${holder}'`,
+  )
+}

@@ -1,0 +1,13 @@
+import type { Drill } from '../drill.ts'
+import { endLockSession } from './takeover.ts'
+
+export const lockSession: Drill = {
+  name: 'lock-session',
+  title: "Postgres terminates the active replica's lock session",
+  promotes: true,
+  async run(stage) {
+    const active = await stage.active()
+    await stage.fault('lock session terminated', active.name, () => endLockSession(stage))
+    await stage.untilWhole()
+  },
+}

@@ -1,0 +1,40 @@
+import type { Drill } from '../drill.ts'
+import type { Stage } from '../stage/stage.ts'
+import { until } from '../stage/until.ts'
+
+const thousand = 1_000
+
+export const thousandExecutors: Drill = {
+  name: 'thousand-executors',
+  title: '1,000 executors reconnect at once',
+  figureRuns: 1,
+  promotes: true,
+  async run(stage) {
+    const herd = stage.addFleet('fleet-herd', {
+      capacity: 1,
+      executors: Array.from({ length: thousand }, (_, n) => ({
+        id: `herd-${n + 1}`,
+        urls: stage.replicas.map(({ url }) => url),
+        queues: ['idle'],
+      })),
+    })
+    await until('not all executors registered', () => heard(stage, '-infinity'))
+    const active = await stage.active()
+    const [{ now } = { now: '' }] = await stage.postgres.tryQuery<{ now: string }>(
+      'SELECT clock_timestamp()::text AS now',
+    )
+    await stage.fault('kill -9', active.name, () => active.kill('SIGKILL'))
+    await until('not all executors came back', () => heard(stage, now))
+    active.start()
+    await stage.untilWhole()
+    await herd.finish()
+  },
+}
+
+async function heard(stage: Stage, since: string): Promise<true | undefined> {
+  const [row] = await stage.postgres.tryQuery<{ n: string }>(
+    `SELECT count(*) AS n FROM executors WHERE executor_id LIKE 'herd-%' AND heartbeat_at > $1`,
+    [since],
+  )
+  return Number(row?.n) === thousand || undefined
+}

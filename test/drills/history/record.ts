@@ -1,0 +1,90 @@
+import { subscribe } from 'node:diagnostics_channel'
+import { createWriteStream, type WriteStream } from 'node:fs'
+import type { HistoryEvent } from './events.ts'
+
+/** Milliseconds of the clock that all processes of this machine share. */
+export function monotonic(): number {
+  return Number(process.hrtime.bigint()) / 1e6
+}
+
+/** Writes events as JSON lines, each stamped with when it was written. */
+export class Recorder {
+  readonly #file: WriteStream
+
+  constructor(file: string) {
+    this.#file = createWriteStream(file, { flags: 'a' })
+  }
+
+  write(event: Unstamped<HistoryEvent>): void {
+    this.#file.write(`${JSON.stringify({ at: monotonic(), ...event })}\n`)
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#file.end(resolve))
+  }
+}
+
+type Unstamped<E> = E extends HistoryEvent ? Omit<E, 'at'> & { at?: number } : never
+
+/** What undici's channels say of a request; the same object in all messages about it. */
+interface Told {
+  request: { origin: string; method: string; path: string; body: unknown }
+  response?: { statusCode: number }
+  chunk?: Buffer
+  error?: Error
+}
+
+interface Try {
+  op: string
+  status: number
+  chunks: Buffer[]
+  wasSent: boolean
+}
+
+/** From now on every request of this process is recorded, and what becomes of it: by what undici itself
+ *  tells of each try, past all code of the SDK. */
+export function recordRequests(recorder: Recorder, actor: string): void {
+  const tries = new WeakMap<object, Try>()
+  let count = 0
+  const on = (channel: string, heed: (told: Told, its: Try) => void) =>
+    subscribe(channel, (message) => {
+      const told = message as Told
+      const its = tries.get(told.request)
+      if (its) heed(told, its)
+    })
+  subscribe('undici:request:create', (message) => {
+    const { request } = message as Told
+    count += 1
+    const op = `${actor}:${count}`
+    tries.set(request, { op, status: 0, chunks: [], wasSent: false })
+    const { origin: url, method, path } = request
+    recorder.write({ type: 'invoke', op, actor, method, url, path, body: parse(request.body) })
+  })
+  on('undici:client:sendHeaders', (_, its) => {
+    its.wasSent = true
+  })
+  on('undici:request:headers', ({ response }, its) => {
+    its.status = response?.statusCode ?? 0
+  })
+  on('undici:request:bodyChunkReceived', ({ chunk }, its) => {
+    if (chunk) its.chunks.push(chunk)
+  })
+  on('undici:request:trailers', (_, { op, status, chunks }) => {
+    const body = parse(Buffer.concat(chunks))
+    recorder.write({ type: 'answer', op, status, ...(body === undefined ? {} : { body }) })
+  })
+  on('undici:request:error', ({ error }, { op, wasSent }) => {
+    const { code } = (error ?? {}) as { code?: unknown }
+    const why = typeof code === 'string' ? code : (error?.message ?? 'unknown')
+    recorder.write({ type: 'lost', op, why, wasSent })
+  })
+}
+
+/** undefined: it is no JSON. */
+function parse(body: unknown): unknown {
+  try {
+    return JSON.parse(`${body}`)
+  } catch {
+    return undefined
+  }
+}

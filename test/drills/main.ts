@@ -1,0 +1,155 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import type { Drill } from './drill.ts'
+import { drills } from './drills.ts'
+import { takeover } from './faults/takeover.ts'
+import { compareWithGoals } from './goals.ts'
+import { runMutations } from './mutations.ts'
+import { figuresTable, resultLines } from './print.ts'
+import { type DrillResult, runDrill } from './run-drill.ts'
+
+/** `npm run drill`: faults done to real processes, and a verdict on what everybody saw. */
+
+interface Flags {
+  out?: string
+  keep?: boolean
+  json?: string
+}
+
+const smoke = drills.filter(({ smokeRuns }) => smokeRuns !== undefined)
+
+const program = new Command('drill')
+  .description('do faults to real processes under load, and check what everybody saw')
+  .enablePositionalOptions()
+  .addCommand(
+    withFlags(new Command('run').description('drills by name; the default command'))
+      .argument('[names...]', 'default: all')
+      .option('--smoke', 'those that every change has to pass')
+      .option('--list', 'say which there are')
+      .option('--times <n>', 'all of it this often', positive, 1)
+      .action(run),
+    { isDefault: true },
+  )
+  .addCommand(
+    withFlags(new Command('figures').description('repeat drills, and compare costs with the goals'))
+      .argument('[names...]', 'default: all')
+      .option(
+        '--runs <n>',
+        'of each; default: 30 of kill, hand-over and freeze, 10 of most',
+        positive,
+      )
+      .action(figures),
+  )
+  .addCommand(
+    withFlags(new Command('takeovers').description(`${takeover.title}, again and again`))
+      .option('--times <n>', 'how often', positive, 100)
+      .action(takeovers),
+  )
+  .addCommand(
+    withFlags(
+      new Command('mutations').description('plant bugs: each has to turn the smoke set red'),
+    )
+      .argument('[names...]', 'default: all')
+      .action(mutations),
+  )
+await program.parseAsync()
+
+interface RunFlags extends Flags {
+  smoke?: boolean
+  list?: boolean
+  times: number
+}
+
+async function run(names: string[], flags: RunFlags): Promise<void> {
+  if (flags.list) return say(...drills.map(({ name, title }) => `${name.padEnd(22)} ${title}`))
+  const set = flags.smoke && names.length === 0 ? smoke : chosen(names)
+  const jobs = Array.from({ length: flags.times }, () => set).flat()
+  await conclude(
+    await performAll(jobs, flags, (drill) => (flags.smoke && drill.smokeRuns) || 1),
+    flags,
+  )
+}
+
+async function figures(names: string[], flags: Flags & { runs?: number }): Promise<void> {
+  const runsOf = (drill: Drill) => flags.runs ?? drill.figureRuns ?? 10
+  const results = await performAll(chosen(names), flags, runsOf)
+  say('', ...figuresTable(results), '', ...compareWithGoals(results))
+  await conclude(results, flags)
+}
+
+async function takeovers(flags: Flags & { times: number }): Promise<void> {
+  await conclude(await performAll([takeover], flags, () => flags.times), flags)
+}
+
+async function mutations(names: string[], flags: Flags): Promise<void> {
+  const folder = await folderOf(flags)
+  const results = await runMutations(names, smoke, { folder, say })
+  if (flags.json) await writeFile(flags.json, `${JSON.stringify(results, undefined, 2)}\n`)
+  if (!flags.keep) await rm(folder, { recursive: true, force: true })
+  process.exitCode = results.every(({ foundBy }) => foundBy) ? 0 : 1
+}
+
+/** One after the other; what a green drill wrote goes, what a red one wrote stays. */
+async function performAll(
+  set: Drill[],
+  flags: Flags,
+  runsOf: (drill: Drill) => number,
+): Promise<DrillResult[]> {
+  const results: DrillResult[] = []
+  const all = await folderOf(flags)
+  for (const [index, drill] of set.entries()) {
+    const folder = join(all, `${index + 1}-${drill.name}`)
+    const onStep = (step: string) => show(`${index + 1} of ${set.length}: ${drill.name}: ${step}`)
+    const result = await runDrill(drill, { folder, runs: runsOf(drill), onStep })
+    show('')
+    say(...resultLines(result))
+    results.push(result)
+    if (result.ok && !flags.keep) await rm(folder, { recursive: true, force: true })
+  }
+  return results
+}
+
+async function conclude(results: DrillResult[], { json }: Flags): Promise<void> {
+  if (json) await writeFile(json, `${JSON.stringify(results, undefined, 2)}\n`)
+  const red = results.filter(({ ok }) => !ok)
+  const seconds = results.reduce((sum, result) => sum + result.seconds, 0)
+  say(
+    '',
+    `${results.length - red.length} of ${results.length} drills passed, ${Math.round(seconds)} s`,
+  )
+  process.exitCode = red.length > 0 ? 1 : 0
+}
+
+function chosen(names: string[]): Drill[] {
+  const unknown = names.filter((name) => !drills.some((drill) => drill.name === name))
+  if (unknown.length > 0) program.error(`no such drill: ${unknown.join(', ')}; see --list`)
+  return names.length === 0 ? drills : drills.filter(({ name }) => names.includes(name))
+}
+
+function withFlags(command: Command): Command {
+  return command
+    .option('--out <folder>', 'where histories and logs go; default: a new one for temporary files')
+    .option('--keep', 'keep what green drills wrote, too')
+    .option('--json <file>', 'write the results there')
+}
+
+async function folderOf({ out }: Flags): Promise<string> {
+  return out ?? (await mkdtemp(join(tmpdir(), 'understudy-drills-')))
+}
+
+function positive(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('must be 1 or more.')
+  return value
+}
+
+/** The step under way, on a terminal; it is overwritten by the next. */
+function show(step: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${step}`)
+}
+
+function say(...lines: string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(''))
+}

@@ -1,0 +1,152 @@
+import { join } from 'node:path'
+import type { Drill } from './drill.ts'
+import { runDrill } from './run-drill.ts'
+import { copyBuild, type Edit } from './stage/build.ts'
+
+/** A bug that was put in on purpose. */
+interface Mutation {
+  name: string
+  title: string
+  edits: Edit[]
+  /** The drill of the set that is tried first. */
+  first: string
+}
+
+export interface MutationResult {
+  mutation: string
+  /** The drill that turned red; absent: none did. */
+  foundBy?: string
+  /** Numbers of the invariants that were seen broken. */
+  invariants: number[]
+  seconds: number
+}
+
+const leadership = 'migrations/0001_leadership.sql'
+
+const mutations: Mutation[] = [
+  {
+    name: 'fence',
+    title:
+      'the fence is out: a writing transaction neither waits for a promotion nor checks its term',
+    first: 'takeover',
+    edits: [
+      {
+        file: leadership,
+        from: '  PERFORM pg_advisory_xact_lock_shared(1970168947, 1);\n',
+        to: '',
+      },
+      {
+        file: leadership,
+        from: `    RAISE EXCEPTION 'term % is over', p_term USING ERRCODE = 'UNT01';`,
+        to: '    NULL;',
+      },
+    ],
+  },
+  {
+    name: 'compare-and-set',
+    title: "the row's compare-and-set is out: whoever reports on a job that is leased is its owner",
+    first: 'freeze-executors',
+    edits: [
+      {
+        file: 'src/domain/report.ts',
+        from: `    job.state === 'leased' &&
+    job.executor_id === claimed.executorId &&
+    job.epoch === claimed.epoch &&
+    job.fence === claimed.fence`,
+        to: `    job.state === 'leased'`,
+      },
+    ],
+  },
+  {
+    name: 'idempotency',
+    title: 'idempotency is out: a submit that is sent again makes another job',
+    first: 'kill-active',
+    edits: [
+      {
+        file: 'migrations/0002_work.sql',
+        from: 'CREATE UNIQUE INDEX jobs_idempotency',
+        to: 'CREATE INDEX jobs_idempotency',
+      },
+      {
+        file: 'src/sql/jobs.ts',
+        from: `      ON CONFLICT (queue, idempotency_key)
+        WHERE idempotency_key IS NOT NULL AND state <> 'cancelled' DO NOTHING
+`,
+        to: '',
+      },
+    ],
+  },
+  {
+    name: 'replica-clock',
+    title: "deadlines are judged by the replica's clock",
+    first: 'kill-in-recovery',
+    edits: [
+      {
+        file: 'src/sql/leases.ts',
+        from: `    (j.lease_expires_at < statement_timestamp() AND
+      (SELECT deadline_floor_at FROM terms WHERE term = $1) < statement_timestamp())`,
+        to: `    (j.lease_expires_at < to_timestamp(\${Date.now() / 1_000}) AND
+      (SELECT deadline_floor_at FROM terms WHERE term = $1) < to_timestamp(\${Date.now() / 1_000}))`,
+      },
+    ],
+  },
+  {
+    name: 'early-reclaim',
+    title: 'leases are taken back right after a promotion',
+    first: 'kill-active',
+    edits: [
+      {
+        file: 'src/sql/leases.ts',
+        from: `  WHERE j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until`,
+        to: `  WHERE j.state = 'leased'`,
+      },
+    ],
+  },
+]
+
+interface MutationOptions {
+  folder: string
+  say(...lines: string[]): void
+}
+
+/** Plants each bug in a build of its own, and runs the set on that until a drill turns red. */
+export async function runMutations(
+  names: string[],
+  set: Drill[],
+  { folder, say }: MutationOptions,
+) {
+  const unknown = names.filter((name) => !mutations.some((each) => each.name === name))
+  if (unknown.length > 0) throw new Error(`no such mutation: ${unknown.join(', ')}`)
+  const results: MutationResult[] = []
+  for (const mutation of mutations) {
+    if (names.length > 0 && !names.includes(mutation.name)) continue
+    const result = await hunt(mutation, set, folder)
+    const seen = result.invariants.join(', ')
+    say(
+      result.foundBy
+        ? `found   ${mutation.name.padEnd(16)} by ${result.foundBy}, invariants ${seen}, after ${result.seconds} s: ${mutation.title}`
+        : `MISSED  ${mutation.name.padEnd(16)} after ${result.seconds} s: ${mutation.title}`,
+    )
+    results.push(result)
+  }
+  return results
+}
+
+/** Only what the checker says counts: a drill that merely gets stuck has not found the bug. */
+async function hunt(mutation: Mutation, set: Drill[], folder: string): Promise<MutationResult> {
+  const startedAt = performance.now()
+  const build = await copyBuild(join(folder, mutation.name, 'build'), mutation.edits)
+  const order = set.toSorted((a, b) => +(b.name === mutation.first) - +(a.name === mutation.first))
+  const seconds = () => Math.round((performance.now() - startedAt) / 1_000)
+  for (const drill of order) {
+    const { violations } = await runDrill(drill, {
+      folder: join(folder, mutation.name, drill.name),
+      runs: drill.smokeRuns ?? 1,
+      build,
+    })
+    const invariants = [...new Set(violations.map(({ invariant }) => invariant))].sort()
+    if (violations.length === 0) continue
+    return { mutation: mutation.name, foundBy: drill.name, invariants, seconds: seconds() }
+  }
+  return { mutation: mutation.name, invariants: [], seconds: seconds() }
+}

@@ -1,0 +1,148 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../src/dev/embedded-postgres.ts'
+import { type Migration, migrate, readMigrations } from '../../../src/sql/migrate.ts'
+import { until } from './until.ts'
+
+const witness = new URL('witness.sql', import.meta.url)
+const slot = 'history'
+
+/** A row of `pg_logical_slot_get_changes`. */
+export interface DecodedLine {
+  lsn: string
+  xid: string
+  data: string
+}
+
+/** The Postgres of a drill: real, durable, migrated, and with a witness of what is committed. */
+export class Postgres {
+  readonly #folder: string
+  #server: EmbeddedPostgres
+
+  private constructor(folder: string, server: EmbeddedPostgres) {
+    this.#folder = folder
+    this.#server = server
+  }
+
+  static async start(
+    folder: string,
+    { migrations, seed }: { migrations?: Migration[] | undefined; seed?: string | undefined } = {},
+  ): Promise<Postgres> {
+    const path = join(folder, 'postgres')
+    const postgres = new Postgres(path, await launch(path))
+    await migrate({ url: postgres.url, migrations: migrations ?? (await readMigrations()) })
+    await postgres.run(postgres.url, await readFile(witness, 'utf8'))
+    if (seed) await postgres.run(postgres.url, seed)
+    await postgres.run(
+      postgres.adminUrl,
+      `SELECT pg_create_logical_replication_slot('${slot}', 'test_decoding')`,
+    )
+    return postgres
+  }
+
+  get url(): string {
+    return this.#server.url
+  }
+
+  get port(): number {
+    return this.#server.port
+  }
+
+  /** Of the superuser, in the database of the replicas. */
+  get adminUrl(): string {
+    return Object.assign(new URL(this.#server.adminUrl), { pathname: new URL(this.url).pathname })
+      .href
+  }
+
+  get pid(): number {
+    return this.#server.pid
+  }
+
+  /** Ends it by a signal: SIGQUIT is `-m immediate`, SIGKILL what no one survives to tell. */
+  async crash(signal: 'SIGQUIT' | 'SIGKILL'): Promise<void> {
+    process.kill(this.pid, signal)
+    while (isAlive(this.pid)) await sleep(5)
+  }
+
+  /** On the same data and port. After a SIGKILL its children have to be gone first. */
+  async startAgain(): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        this.#server = await launch(this.#folder, this.#server.port)
+        return
+      } catch (error) {
+        if (tries === 20) throw error
+        await sleep(100)
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#server.stop()
+  }
+
+  async query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<R[]> {
+    return this.run<R>(this.url, text, values)
+  }
+
+  /** A query that waits until Postgres is there. */
+  tryQuery<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<R[]> {
+    return until('Postgres does not answer', () => this.query<R>(text, values).catch(unlessAway))
+  }
+
+  /** How many rows a query gives. */
+  async count(text: string, values: unknown[] = []): Promise<number> {
+    return (await this.tryQuery(text, values)).length
+  }
+
+  /** Everything that was committed, as its log has it, once. */
+  decode(): Promise<DecodedLine[]> {
+    return this.run<DecodedLine>(
+      this.adminUrl,
+      `SELECT lsn::text, xid::text, data FROM pg_logical_slot_get_changes(
+        '${slot}', NULL, NULL, 'include-timestamp', 'on', 'include-xids', 'on')`,
+    )
+  }
+
+  async run<R extends pg.QueryResultRow>(
+    connectionString: string,
+    text: string,
+    values?: unknown[],
+  ): Promise<R[]> {
+    const client = new pg.Client({ connectionString })
+    client.on('error', () => undefined)
+    await client.connect()
+    try {
+      const { rows } = await client.query<R>(text, values)
+      return rows
+    } finally {
+      await client.end()
+    }
+  }
+}
+
+function launch(folder: string, port?: number): Promise<EmbeddedPostgres> {
+  return startEmbeddedPostgres({
+    folder,
+    settings: { wal_level: 'logical', max_connections: '200' },
+    ...(port === undefined ? {} : { port }),
+  })
+}
+
+/** What a server says that is going down or coming up, or nobody. */
+function unlessAway(error: unknown): undefined {
+  const { code } = error as { code?: string }
+  const isAway = code === undefined || /^(E[A-Z]+|08...|57P0[1-3])$/.test(code)
+  if (!isAway) throw error
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,26 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Longest that anything is waited for that must come. */
+const patienceMs = 90_000
+
+/** Asks until there is an answer. Throws, with what was missed, if none comes. */
+export async function until<T>(missing: string, ask: () => Promise<T | undefined>): Promise<T> {
+  const last = performance.now() + patienceMs
+  for (;;) {
+    const found = await ask()
+    if (found !== undefined) return found
+    if (performance.now() > last) throw new Error(`${missing} within ${patienceMs / 1_000} s`)
+    await sleep(20)
+  }
+}
+
+/** Whether somebody answers there with a 2xx. */
+export async function answers(url: string): Promise<boolean> {
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(1_000) })
+    await answer.body?.cancel()
+    return answer.ok
+  } catch {
+    return false
+  }
+}
