@@ -65,10 +65,12 @@ export class Client {
   /** Submits a job. Without an idempotency key it gets a random one, so that a lost answer is asked for
    *  again and never makes a second job. Throws ApiError idempotency_mismatch, invalid_request, … */
   submit(job: JobSubmitInput): Promise<SubmitAnswer> {
+    const body = withKey(job)
     return this.#call({
       method: 'POST',
       path: '/v1/jobs',
-      body: withKey(job),
+      body,
+      headers: keyHeader(body),
       timeoutMs: submitMs,
     })
   }
@@ -182,4 +184,10 @@ export class Client {
 
 function withKey(job: JobSubmitInput): JobSubmitInput {
   return { ...job, idempotency_key: job.idempotency_key ?? randomUUID() }
+}
+
+/** The key again where a balancer sees it, which then may send the submit again. A header holds no more than
+ *  ASCII. */
+function keyHeader({ idempotency_key: key = '' }: JobSubmitInput): Record<string, string> {
+  return /^[\x21-\x7e]+$/.test(key) ? { 'idempotency-key': key } : {}
 }

@@ -17,3 +17,18 @@ test('waiting for a job is timed by a clock that never jumps', async () => {
   onTestFinished(() => client.close())
   expect(await client.waitForJob('x', 3_600_000)).toMatchObject({ finished_at: null })
 })
+
+test('a submit names its key in a header, too, where a balancer sees it; one that fits no header is in the body alone', async () => {
+  const seen: (string | undefined)[] = []
+  const url = await listen((request, response) => {
+    seen.push(request.headers['idempotency-key'] as string | undefined)
+    request.resume()
+    response.end('{"job":{}}')
+  })
+  const client = new Client({ urls: [url], token: 'token' })
+  onTestFinished(() => client.close())
+  await client.submit({ kind: 'k', idempotency_key: 'order-17' })
+  await client.submit({ kind: 'k', idempotency_key: 'Bestellung für 17' })
+  await client.submit({ kind: 'k' })
+  expect(seen).toEqual(['order-17', undefined, expect.stringMatching(/^[0-9a-f-]{36}$/)])
+})
