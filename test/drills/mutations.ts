@@ -79,14 +79,25 @@ const mutations: Mutation[] = [
   {
     name: 'replica-clock',
     title: "deadlines are judged by the replica's clock",
-    first: 'kill-in-recovery',
+    first: 'freeze-executors',
     edits: [
       {
         file: 'src/sql/leases.ts',
-        from: `    (j.lease_expires_at < statement_timestamp() AND
-      (SELECT deadline_floor_at FROM terms WHERE term = $1) < statement_timestamp())`,
-        to: `    (j.lease_expires_at < to_timestamp(\${Date.now() / 1_000}) AND
-      (SELECT deadline_floor_at FROM terms WHERE term = $1) < to_timestamp(\${Date.now() / 1_000}))`,
+        from: '      name,\n      text: `SELECT j.executor_id, j.id ${due} AND',
+        to: '      text: `SELECT j.executor_id, j.id ${byOwnClock(due)} AND',
+      },
+      {
+        file: 'src/sql/leases.ts',
+        from: '      name,\n      text: `SELECT ${lockedColumns} ${due} AND',
+        to: '      text: `SELECT ${lockedColumns} ${byOwnClock(due)} AND',
+      },
+      {
+        file: 'src/sql/leases.ts',
+        from: '/** How leases that are due are listed',
+        to: `const byOwnClock = (due: string) =>
+  due.replaceAll('statement_timestamp()', \`to_timestamp(\${Date.now() / 1_000})\`)
+
+/** How leases that are due are listed`,
       },
     ],
   },

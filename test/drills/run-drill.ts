@@ -9,6 +9,7 @@ import { explain } from './history/explain.ts'
 import { readHistory } from './history/read.ts'
 import { monotonic } from './history/record.ts'
 import type { Build } from './stage/build.ts'
+import type { HeardLine } from './stage/replica.ts'
 import { Stage } from './stage/stage.ts'
 
 export interface DrillResult {
@@ -53,6 +54,7 @@ export async function runDrill(drill: Drill, options: RunOptions): Promise<Drill
     complaints.push(error instanceof Error ? error.message : `${error}`)
   }
   onStep?.('reading what was committed')
+  await stage.silence()
   await writeCommits(stage, folder).catch((error) => complaints.push(`no commits: ${error}`))
   await stage.tearDown().catch((error) => complaints.push(`${error}`))
   onStep?.('checking the history')
@@ -60,9 +62,7 @@ export async function runDrill(drill: Drill, options: RunOptions): Promise<Drill
   const violations = check(events)
   const lines = stage.replicas.flatMap((replica) => replica.lines)
   const runs = windows.map((window) => figuresOf(events, window, lines))
-  if (runs.some(({ promoted_ms }) => (promoted_ms !== null) !== drill.promotes)) {
-    complaints.push(drill.promotes ? 'nobody was promoted' : 'a replica was promoted, for nothing')
-  }
+  complaints.push(...judgePromotions(drill, runs, lines))
   return {
     drill: drill.name,
     ok: complaints.length === 0 && violations.length === 0,
@@ -75,6 +75,18 @@ export async function runDrill(drill: Drill, options: RunOptions): Promise<Drill
     seconds: Math.round((performance.now() - startedAt) / 100) / 10,
     folder,
   }
+}
+
+/** A leader may always lose a busy machine's trust in itself: what it must not is make way for nothing. */
+function judgePromotions({ promotes }: Drill, runs: Figures[], lines: HeardLine[]): string[] {
+  if (promotes)
+    return runs.every(({ promoted_ms }) => promoted_ms !== null) ? [] : ['nobody was promoted']
+  const reasons = lines
+    .filter(({ msg, reason }) => msg === 'leadership ended' && reason !== 'hand_over')
+    .map(({ reason = 'unknown' }) => reason)
+  return reasons.every((reason) => reason === 'trust_expired')
+    ? []
+    : [`a term ended, for nothing: ${reasons.join(', ')}`]
 }
 
 async function perform(

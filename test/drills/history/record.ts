@@ -1,4 +1,4 @@
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import type { HistoryEvent } from './events.ts'
 
@@ -41,44 +41,53 @@ interface Try {
   wasSent: boolean
 }
 
-/** From now on every request of this process is recorded, and what becomes of it: by what undici itself
- *  tells of each try, past all code of the SDK. */
-export function recordRequests(recorder: Recorder, actor: string): void {
+/** From now on every request of this process to the API is recorded, and what becomes of it: by what undici
+ *  itself tells of each try, past all code of the SDK. Returns what ends that. */
+export function recordRequests(recorder: Recorder, actor: string): () => void {
   const tries = new WeakMap<object, Try>()
   let count = 0
-  const on = (channel: string, heed: (told: Told, its: Try) => void) =>
-    subscribe(channel, (message) => {
-      const told = message as Told
-      const its = tries.get(told.request)
-      if (its) heed(told, its)
-    })
-  subscribe('undici:request:create', (message) => {
-    const { request } = message as Told
+  const begin = ({ request }: Told) => {
+    const { origin: url, method, path } = request
+    if (!path.startsWith('/v1/')) return
     count += 1
     const op = `${actor}:${count}`
     tries.set(request, { op, status: 0, chunks: [], wasSent: false })
-    const { origin: url, method, path } = request
     recorder.write({ type: 'invoke', op, actor, method, url, path, body: parse(request.body) })
-  })
-  on('undici:client:sendHeaders', (_, its) => {
-    its.wasSent = true
-  })
-  on('undici:request:headers', ({ response }, its) => {
-    its.status = response?.statusCode ?? 0
-  })
-  on('undici:request:bodyChunkReceived', ({ chunk }, its) => {
-    if (chunk) its.chunks.push(chunk)
-  })
-  on('undici:request:trailers', (_, { op, status, chunks }) => {
-    const body = parse(Buffer.concat(chunks))
-    recorder.write({ type: 'answer', op, status, ...(body === undefined ? {} : { body }) })
-  })
-  on('undici:request:error', ({ error }, { op, wasSent }) => {
-    const { code } = (error ?? {}) as { code?: unknown }
-    const why = typeof code === 'string' ? code : (error?.message ?? 'unknown')
-    recorder.write({ type: 'lost', op, why, wasSent })
-  })
+  }
+  const heard: Record<string, (told: Told, its: Try) => void> = {
+    'undici:client:sendHeaders': (_, its) => {
+      its.wasSent = true
+    },
+    'undici:request:headers': ({ response }, its) => {
+      its.status = response?.statusCode ?? 0
+    },
+    'undici:request:bodyChunkReceived': ({ chunk }, its) => {
+      if (chunk) its.chunks.push(chunk)
+    },
+    'undici:request:trailers': (_, { op, status, chunks }) => {
+      const body = parse(Buffer.concat(chunks))
+      recorder.write({ type: 'answer', op, status, ...(body === undefined ? {} : { body }) })
+    },
+    'undici:request:error': ({ error }, { op, wasSent }) => {
+      const { code } = (error ?? {}) as { code?: unknown }
+      const why = typeof code === 'string' ? code : (error?.message ?? 'unknown')
+      recorder.write({ type: 'lost', op, why, wasSent })
+    },
+  }
+  const hear = (message: unknown, channel: string | symbol) => {
+    const told = message as Told
+    const its = tries.get(told.request)
+    if (its) heard[String(channel)]?.(told, its)
+    else if (channel === created) begin(told)
+  }
+  const channels = [created, ...Object.keys(heard)]
+  for (const channel of channels) subscribe(channel, hear)
+  return () => {
+    for (const channel of channels) unsubscribe(channel, hear)
+  }
 }
+
+const created = 'undici:request:create'
 
 /** undefined: it is no JSON. */
 function parse(body: unknown): unknown {

@@ -53,6 +53,11 @@ export class Actor {
     this.#child.kill(signal)
   }
 
+  async end(): Promise<void> {
+    this.kill('SIGKILL')
+    await this.#exited
+  }
+
   /** Asks it to finish, and waits. Throws if it failed or takes longer than `withinMs`. */
   async finish(withinMs = 60_000): Promise<void> {
     this.kill('SIGTERM')

@@ -8,7 +8,7 @@ export interface HeardLine {
   wall: number
   msg: string
   term?: number
-  signal?: string
+  reason?: string
 }
 
 export interface ReplicaOptions {
@@ -105,4 +105,5 @@ interface LoggedLine {
   msg: string
   replica_id: string
   term?: number
+  reason?: string
 }

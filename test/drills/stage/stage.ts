@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findFreePort } from '../../../src/dev/ports.ts'
-import { Recorder } from '../history/record.ts'
+import { Recorder, recordRequests } from '../history/record.ts'
 import { Actor, type FleetOrders } from './actors.ts'
 import { type Balancer, startBalancer } from './balancer.ts'
 import type { Build } from './build.ts'
@@ -54,6 +54,7 @@ export class Stage {
   readonly #actors: Actor[] = []
   readonly #submitters: Actor[] = []
   readonly #clock: NodeJS.Timeout
+  readonly #endRecording: () => void
   #postgres: Postgres | undefined
   #balancer: Balancer | undefined
   #toBalanced: Cable[] = []
@@ -61,6 +62,7 @@ export class Stage {
   private constructor(folder: string) {
     this.folder = folder
     this.recorder = new Recorder(join(folder, 'stage.jsonl'))
+    this.#endRecording = recordRequests(this.recorder, 'stage')
     const tellTime = () => this.recorder.write({ type: 'clock', wall: Date.now() })
     tellTime()
     this.#clock = setInterval(tellTime, 250)
@@ -177,10 +179,16 @@ export class Stage {
     await Promise.all(this.#actors.map((actor) => actor.finish()))
   }
 
+  /** Nobody asks anything from here on. */
+  async silence(): Promise<void> {
+    await Promise.all([...this.#submitters, ...this.#actors].map((actor) => actor.end()))
+  }
+
   /** Ends all processes; what they wrote stays. */
   async tearDown(): Promise<void> {
     clearInterval(this.#clock)
-    for (const actor of [...this.#submitters, ...this.#actors]) actor.kill('SIGKILL')
+    this.#endRecording()
+    await this.silence()
     const running = this.replicas.filter(({ isRunning }) => isRunning)
     for (const replica of running) replica.kill('SIGCONT')
     for (const replica of running) replica.kill('SIGTERM')
