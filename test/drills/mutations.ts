@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the edits are source text
 import { join } from 'node:path'
 import type { Drill } from './drill.ts'
 import { runDrill } from './run-drill.ts'

@@ -1,0 +1,78 @@
+import { readFile } from 'node:fs/promises'
+import type { RequestListener } from 'node:http'
+import { join } from 'node:path'
+import { Agent, request } from 'undici'
+import { expect, onTestFinished, test } from 'vitest'
+import { findFreePort } from '../../../src/dev/ports.ts'
+import { listen } from '../../support/listen.ts'
+import { tempFolder } from '../../support/temp.ts'
+import { Recorder, recordRequests } from './record.ts'
+
+/** Asks a server that answers so, and returns what was written down of it. */
+async function record(url: string, timeoutMs = 5_000) {
+  const file = join(tempFolder('record'), 'history.jsonl')
+  const recorder = new Recorder(file)
+  const end = recordRequests(recorder, 'somebody')
+  onTestFinished(end)
+  const agent = new Agent()
+  onTestFinished(() => agent.destroy())
+  try {
+    const answer = await request(`${url}/v1/jobs`, {
+      dispatcher: agent,
+      method: 'POST',
+      body: '{"kind":"k"}',
+      signal: AbortSignal.timeout(timeoutMs),
+    })
+    await answer.body.text()
+  } catch {
+    // What became of it stands in the history.
+  }
+  end()
+  await recorder.close()
+  const lines = (await readFile(file, 'utf8')).trim().split('\n')
+  return lines.map((line) => JSON.parse(line))
+}
+
+const recordFrom = async (handler: RequestListener, timeoutMs?: number) =>
+  record(await listen(handler), timeoutMs)
+
+const invoke = {
+  ...{ type: 'invoke', op: 'somebody:1', actor: 'somebody', method: 'POST', path: '/v1/jobs' },
+  body: { kind: 'k' },
+}
+
+test('a request and its answer are written down, with both bodies', async () => {
+  const events = await recordFrom((_, response) => {
+    response.writeHead(201).write('{"job":')
+    setTimeout(() => response.end('{"id":"x"}}'), 20)
+  })
+  expect(events).toMatchObject([
+    invoke,
+    { type: 'answer', op: 'somebody:1', status: 201, body: { job: { id: 'x' } } },
+  ])
+  expect(events[1].at).toBeGreaterThan(events[0].at)
+})
+
+test('an answer without JSON has no body', async () => {
+  const [, answer] = await recordFrom((_, response) => response.writeHead(503).end())
+  expect(answer).toMatchObject({ type: 'answer', status: 503 })
+  expect(answer).not.toHaveProperty('body')
+})
+
+test('an answer that breaks off is lost, and may have been carried out', async () => {
+  const events = await recordFrom((_, response) => {
+    response.writeHead(201, { 'content-length': 100 }).write('{"job":')
+    setTimeout(() => response.destroy(), 20)
+  })
+  expect(events).toMatchObject([invoke, { type: 'lost', op: 'somebody:1', wasSent: true }])
+})
+
+test('no answer in time: lost, and may have been carried out', async () => {
+  const events = await recordFrom((incoming) => incoming.resume(), 100)
+  expect(events).toMatchObject([invoke, { type: 'lost', wasSent: true }])
+})
+
+test('a refused connection: lost, and certainly not carried out', async () => {
+  const events = await record(`http://127.0.0.1:${await findFreePort()}`)
+  expect(events).toMatchObject([invoke, { type: 'lost', why: 'ECONNREFUSED', wasSent: false }])
+})
