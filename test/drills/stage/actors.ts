@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { inheritedEnv } from '../../../src/config.ts'
+import { endWithUs } from './leftovers.ts'
 
 /** What a process of executors is told. */
 export interface FleetOrders {
@@ -47,6 +48,7 @@ export class Actor {
     this.#child.stdin?.end(JSON.stringify(orders))
     this.#child.stderr?.pipe(createWriteStream(logFile, { flags: 'a' }))
     this.#exited = new Promise((resolve) => this.#child.once('close', resolve))
+    void this.#exited.then(endWithUs(this.#child.pid ?? 0))
   }
 
   kill(signal: NodeJS.Signals): void {

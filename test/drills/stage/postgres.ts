@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../src/dev/embedded-postgres.ts'
 import { type Migration, migrate, readMigrations } from '../../../src/sql/migrate.ts'
+import { endWithUs } from './leftovers.ts'
 import { until } from './until.ts'
 
 const witness = new URL('witness.sql', import.meta.url)
@@ -20,10 +21,12 @@ export interface DecodedLine {
 export class Postgres {
   readonly #folder: string
   #server: EmbeddedPostgres
+  #forget: () => void
 
   private constructor(folder: string, server: EmbeddedPostgres) {
     this.#folder = folder
     this.#server = server
+    this.#forget = endWithUs(server.pid)
   }
 
   static async start(
@@ -64,6 +67,7 @@ export class Postgres {
   async crash(signal: 'SIGQUIT' | 'SIGKILL'): Promise<void> {
     process.kill(this.pid, signal)
     while (isAlive(this.pid)) await sleep(5)
+    this.#forget()
   }
 
   /** On the same data and port. After a SIGKILL its children have to be gone first. */
@@ -71,6 +75,7 @@ export class Postgres {
     for (let tries = 1; ; tries += 1) {
       try {
         this.#server = await launch(this.#folder, this.#server.port)
+        this.#forget = endWithUs(this.pid)
         return
       } catch (error) {
         if (tries === 20) throw error
@@ -81,6 +86,7 @@ export class Postgres {
 
   async stop(): Promise<void> {
     await this.#server.stop()
+    this.#forget()
   }
 
   async query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<R[]> {

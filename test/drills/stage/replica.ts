@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { type ReplicaProcess, startReplicaProcess } from '../../../src/dev/replica-process.ts'
 import type { Recorder } from '../history/record.ts'
 import type { Cable, CableState } from './cable.ts'
+import { endWithUs } from './leftovers.ts'
 
 /** A line of a replica's log, and when it came: its own clock may be wrong. */
 export interface HeardLine {
@@ -62,6 +63,7 @@ export class Replica {
       env,
       ...(program === undefined ? {} : { program }),
     })
+    void this.#process.exited.then(endWithUs(this.#process.pid))
     this.#process.onLog((line) => this.#hear(line as unknown as LoggedLine))
   }
 

@@ -8,6 +8,7 @@ import { type Balancer, startBalancer } from './balancer.ts'
 import type { Build } from './build.ts'
 import { Cable } from './cable.ts'
 import { clockAt } from './clock-at.ts'
+import { endWithUs } from './leftovers.ts'
 import { Postgres } from './postgres.ts'
 import { Replica } from './replica.ts'
 import { answers, until } from './until.ts'
@@ -57,6 +58,7 @@ export class Stage {
   readonly #endRecording: () => void
   #postgres: Postgres | undefined
   #balancer: Balancer | undefined
+  #forgetBalancer: (() => void) | undefined
   #toBalanced: Cable[] = []
 
   private constructor(folder: string) {
@@ -194,6 +196,7 @@ export class Stage {
     for (const replica of running) replica.kill('SIGTERM')
     await Promise.all(running.map((replica) => replica.exited()))
     await this.#balancer?.stop()
+    this.#forgetBalancer?.()
     await Promise.all([...this.#cables, ...this.#toBalanced].map((cable) => cable.remove()))
     await this.#postgres?.stop()
     await this.recorder.close()
@@ -258,6 +261,7 @@ export class Stage {
     const [one = 0, two = 0] = isCabled ? this.#toBalanced.map(({ port }) => port) : ports
     const urlOf = (port: number) => `http://127.0.0.1:${port}`
     this.#balancer = await startBalancer({ replicas: [urlOf(one), urlOf(two)] })
+    this.#forgetBalancer = endWithUs(this.#balancer.pid)
   }
 
   #startActors(workMs: number) {
