@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { JobFailure } from '../../src/sdk/index.ts'
+import { JobFailure, UnavailableError } from '../../src/sdk/index.ts'
 import { useDatabase } from '../support/database.ts'
 import { type HowToStart, quick, startExecutor } from './start-executor.ts'
 
@@ -81,7 +81,11 @@ test('however much progress there is to tell at once, each heartbeat stays withi
   const ids = await Promise.all(Array.from({ length: capacity }, () => submit()))
   for (const id of ids) while ((await client.getJob(id)).progress === null);
   mayEnd.resolve()
-  expect(events.fired.filter(({ type }) => type === 'trouble')).toEqual([])
+  // An answer may be late on a busy machine; a refusal would be for the size.
+  const refusals = events.fired.filter((event) => {
+    return event.type === 'trouble' && !(event.error instanceof UnavailableError)
+  })
+  expect(refusals).toEqual([])
 })
 
 test.each([
