@@ -37,7 +37,8 @@ async function ping(
   while (!term.lost.aborted) {
     const sentAt = clock.monotonic()
     const unfit = unfitness()
-    if (unfit) term.lose(unfit)
+    // No ping behind it: the session must have nothing under way to be closed politely.
+    if (unfit) return term.lose(unfit)
     try {
       const isServing = gate.serving === term && isHearing()
       const isHeld = await session.tick(term.number, term.replicaId, isServing)

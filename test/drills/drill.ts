@@ -1,3 +1,4 @@
+import type { HistoryEvent } from './history/events.ts'
 import type { Stage, StageOptions } from './stage/stage.ts'
 
 /** One fault, and what must come of it. */
@@ -8,10 +9,16 @@ export interface Drill {
   smokeRuns?: number
   /** How often for the figures. Default: 10. */
   figureRuns?: number
+  /** It cannot be done twice on one stage. */
+  isOnce?: boolean
   stage?: StageOptions
   /** Whether this fault ends a term; if not, it must not. */
   promotes: boolean
+  /** It is done to executors: leases may be lost for it. */
+  harmsExecutors?: boolean
   /** Does it, and leaves a stage that is whole, so that it can be done again. Throws if what it waits for
    *  does not come. */
   run(stage: Stage): Promise<void>
+  /** What must have been seen besides, or the fault was none. */
+  findFault?(events: HistoryEvent[]): boolean
 }

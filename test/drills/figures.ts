@@ -19,7 +19,7 @@ export interface Figures {
   granted_ms: number | null
   promoted_ms: number | null
   served_ms: number | null
-  /** Submits of which the SDK told its user that they failed. */
+  /** Submits through the balancer, first tried in this time, of which the SDK told its user that they failed. */
   failed_submits: number
   /** Of those through the balancer: tries that were answered by a 5xx, or not at all. */
   failed_tries: number
@@ -53,7 +53,7 @@ export function figuresOf(events: HistoryEvent[], window: Window, lines: HeardLi
   const gaps = [...Map.groupBy(successes, ({ executorId }) => executorId)]
     .filter(([id]) => id !== undefined && !id.startsWith('herd-'))
     .map(([, its]) => silence(its))
-  const line = lineFinder(events, lines, fault.at)
+  const line = lineFinder(events, lines, since)
   return {
     fault: fault.fault,
     target: fault.target,
@@ -67,6 +67,7 @@ export function figuresOf(events: HistoryEvent[], window: Window, lines: HeardLi
     granted_ms: line('lock granted'),
     promoted_ms: line('promoted'),
     served_ms: line('active'),
+    failed_submits: countFailedSubmits(events, since),
     ...failures,
   }
 }
@@ -75,11 +76,10 @@ export function figuresOf(events: HistoryEvent[], window: Window, lines: HeardLi
 function outcomes(events: HistoryEvent[], { from, until }: Window) {
   const invoked = new Map<string, InvokeEvent>()
   const successes: Success[] = []
-  const failures = { failed_submits: 0, failed_tries: 0, lost: 0 }
+  const failures = { failed_tries: 0, lost: 0 }
   for (const event of events) {
     const isWithin = event.type !== 'commit' && event.at >= from && event.at <= until
     if (event.type === 'invoke') invoked.set(event.op, event)
-    if (event.type === 'gave_up' && isWithin) failures.failed_submits += 1
     if (event.type !== 'answer' && event.type !== 'lost') continue
     const its = invoked.get(event.op)
     if (!its) continue
@@ -92,6 +92,20 @@ function outcomes(events: HistoryEvent[], { from, until }: Window) {
   return { successes, failures }
 }
 
+/** The SDK gives up after its patience, long after the fault: what counts is when it began. */
+function countFailedSubmits(events: HistoryEvent[], { from, until }: Window): number {
+  const actor = 'submitter-balanced'
+  const gaveUp = events.filter((event) => event.type === 'gave_up' && event.actor === actor)
+  const keys = new Set(gaveUp.map((event) => event.type === 'gave_up' && event.key))
+  const begun = new Map<string, number>()
+  for (const event of events) {
+    if (event.type !== 'invoke' || event.actor !== actor) continue
+    const { idempotency_key: key } = (event.body ?? {}) as { idempotency_key?: string }
+    if (key !== undefined && keys.has(key) && !begun.has(key)) begun.set(key, event.at)
+  }
+  return [...begun.values()].filter((at) => at >= from && at <= until).length
+}
+
 function isSuccess(event: HistoryEvent): event is AnswerEvent {
   return event.type === 'answer' && event.status >= 200 && event.status < 300
 }
@@ -100,30 +114,34 @@ function successOf({ at }: AnswerEvent, { actor, path }: InvokeEvent): Success {
   return { at, actor, executorId: /^\/v1\/executors\/([^/]+)\/\w+$/.exec(path)?.[1] }
 }
 
-/** The longest time between two successes that lies behind `from`, counted from there at the earliest;
- *  what began before `until` counts to its end. */
+/** The longest time without a success, counted from `from` at the earliest; what began before `until` counts to
+ *  its end. null: there never was one, so that none was to be expected. */
 export function longestSilence(its: Success[], { from, until }: Window): number | null {
+  if (its.length === 0) return null
   let before = from
-  let longest: number | null = null
+  let longest = 0
   for (const { at } of its) {
     if (at < from) continue
     if (before > until) break
-    longest = Math.max(longest ?? 0, at - before)
+    longest = Math.max(longest, at - before)
     before = at
   }
-  return longest === null ? null : round(longest)
+  return round(Math.max(longest, until - before))
 }
 
-/** When the first line since the fault came that begins so, in milliseconds from it. */
-function lineFinder(events: HistoryEvent[], lines: HeardLine[], faultAt: number) {
-  const clock = events.findLast((event) => event.type === 'clock' && event.at <= faultAt)
-  const wallOfFault = clock?.type === 'clock' ? clock.wall + faultAt - clock.at : 0
+/** When the first line within the window came that begins so, in milliseconds from its beginning. */
+function lineFinder(events: HistoryEvent[], lines: HeardLine[], { from, until }: Window) {
+  const clock = events.findLast((event) => event.type === 'clock' && event.at <= from)
+  const toWall = (at: number) => (clock?.type === 'clock' ? clock.wall + at - clock.at : 0)
   return (start: string) => {
-    // That clock has whole milliseconds.
+    // The wall clock has whole milliseconds.
     const walls = lines
-      .filter(({ wall, msg }) => wall >= Math.floor(wallOfFault) && msg.startsWith(start))
+      .filter(
+        ({ wall, msg }) =>
+          wall >= Math.floor(toWall(from)) && wall <= toWall(until) && msg.startsWith(start),
+      )
       .map(({ wall }) => wall)
-    return walls.length === 0 ? null : Math.max(0, round(Math.min(...walls) - wallOfFault))
+    return walls.length === 0 ? null : Math.max(0, round(Math.min(...walls) - toWall(from)))
   }
 }
 

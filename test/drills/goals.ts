@@ -44,7 +44,11 @@ export function compareWithGoals(results: DrillResult[]): string[] {
   return goals.flatMap(({ drill, what, of, share, atMost }) => {
     const runs = results.find((result) => result.drill === drill)?.runs ?? []
     if (runs.length === 0) return []
-    const reached = percentile(runs.map(of), share)
+    // Never is longer than any goal.
+    const reached = percentile(
+      runs.map((run) => of(run) ?? Number.POSITIVE_INFINITY),
+      share,
+    )
     const isKept = reached !== null && reached <= atMost
     const name = share === 1 ? 'most' : `p${share * 100}`
     const goal = `${isKept ? 'kept  ' : 'MISSED'}  ${drill.padEnd(22)} ${what}, ${name}:`

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
@@ -79,15 +79,21 @@ async function figures(names: string[], flags: Flags & { runs?: number }): Promi
   await conclude(results, flags)
 }
 
+/** On a stage for each hundred, since a history is checked with all of it in memory. */
 async function takeovers(flags: Flags & { times: number }): Promise<void> {
-  await conclude(await performAll([takeover], flags, () => flags.times), flags)
+  const hundreds = Array.from({ length: Math.ceil(flags.times / hundred) }, () => takeover)
+  const results = await performAll(hundreds, flags, () => Math.min(flags.times, hundred))
+  const fenced = results.reduce((sum, { ends }) => sum + (ends.fenced ?? 0), 0)
+  say('', `${fenced} predecessors tried to write after a promotion, and were stopped by the fence`)
+  await conclude(results, flags)
 }
+const hundred = 100
 
 async function mutations(names: string[], flags: Flags): Promise<void> {
   const folder = await folderOf(flags)
-  const results = await runMutations(names, smoke, { folder, say })
+  const results = await runMutations(names, smoke, { folder, keep: flags.keep ?? false, say })
   if (flags.json) await writeFile(flags.json, `${JSON.stringify(results, undefined, 2)}\n`)
-  if (!flags.keep) await rm(folder, { recursive: true, force: true })
+  await removeIfEmpty(folder)
   process.exitCode = results.every(({ foundBy }) => foundBy) ? 0 : 1
 }
 
@@ -108,6 +114,7 @@ async function performAll(
     results.push(result)
     if (result.ok && !flags.keep) await rm(folder, { recursive: true, force: true })
   }
+  await removeIfEmpty(all)
   return results
 }
 
@@ -133,6 +140,10 @@ function withFlags(command: Command): Command {
     .option('--out <folder>', 'where histories and logs go; default: a new one for temporary files')
     .option('--keep', 'keep what green drills wrote, too')
     .option('--json <file>', 'write the results there')
+}
+
+async function removeIfEmpty(folder: string): Promise<void> {
+  if ((await readdir(folder)).length === 0) await rm(folder, { recursive: true })
 }
 
 async function folderOf({ out }: Flags): Promise<string> {

@@ -1,4 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the edits are source text
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Drill } from './drill.ts'
 import { runDrill } from './run-drill.ts'
@@ -11,6 +12,8 @@ interface Mutation {
   edits: Edit[]
   /** The drill of the set that is tried first. */
   first: string
+  /** The number of the invariant that it breaks: nothing else counts as found. */
+  breaks: number
 }
 
 export interface MutationResult {
@@ -24,12 +27,13 @@ export interface MutationResult {
 
 const leadership = 'migrations/0001_leadership.sql'
 
-const mutations: Mutation[] = [
+export const mutations: Mutation[] = [
   {
     name: 'fence',
     title:
       'the fence is out: a writing transaction neither waits for a promotion nor checks its term',
     first: 'takeover',
+    breaks: 1,
     edits: [
       {
         file: leadership,
@@ -47,6 +51,7 @@ const mutations: Mutation[] = [
     name: 'compare-and-set',
     title: "the row's compare-and-set is out: whoever reports on a job that is leased is its owner",
     first: 'freeze-executors',
+    breaks: 2,
     edits: [
       {
         file: 'src/domain/report.ts',
@@ -62,6 +67,7 @@ const mutations: Mutation[] = [
     name: 'idempotency',
     title: 'idempotency is out: a submit that is sent again makes another job',
     first: 'kill-active',
+    breaks: 4,
     edits: [
       {
         file: 'migrations/0002_work.sql',
@@ -81,6 +87,7 @@ const mutations: Mutation[] = [
     name: 'replica-clock',
     title: "deadlines are judged by the replica's clock",
     first: 'freeze-executors',
+    breaks: 7,
     edits: [
       {
         file: 'src/sql/leases.ts',
@@ -106,6 +113,7 @@ const mutations: Mutation[] = [
     name: 'early-reclaim',
     title: 'leases are taken back right after a promotion',
     first: 'kill-active',
+    breaks: 7,
     edits: [
       {
         file: 'src/sql/leases.ts',
@@ -118,6 +126,8 @@ const mutations: Mutation[] = [
 
 interface MutationOptions {
   folder: string
+  /** Keep what was seen also where the bug was found. */
+  keep: boolean
   say(...lines: string[]): void
 }
 
@@ -125,7 +135,7 @@ interface MutationOptions {
 export async function runMutations(
   names: string[],
   set: Drill[],
-  { folder, say }: MutationOptions,
+  { folder, keep, say }: MutationOptions,
 ) {
   const unknown = names.filter((name) => !mutations.some((each) => each.name === name))
   if (unknown.length > 0) throw new Error(`no such mutation: ${unknown.join(', ')}`)
@@ -140,6 +150,9 @@ export async function runMutations(
         : `MISSED  ${mutation.name.padEnd(16)} after ${result.seconds} s: ${mutation.title}`,
     )
     results.push(result)
+    if (result.foundBy && !keep) {
+      await rm(join(folder, mutation.name), { recursive: true, force: true })
+    }
   }
   return results
 }
@@ -156,8 +169,9 @@ async function hunt(mutation: Mutation, set: Drill[], folder: string): Promise<M
       runs: drill.smokeRuns ?? 1,
       build,
     })
-    const invariants = [...new Set(violations.map(({ invariant }) => invariant))].sort()
-    if (violations.length === 0) continue
+    const invariants = [...new Set(violations.map(({ invariant }) => invariant))]
+    if (!invariants.includes(mutation.breaks)) continue
+    invariants.sort((a, b) => a - b)
     return { mutation: mutation.name, foundBy: drill.name, invariants, seconds: seconds() }
   }
   return { mutation: mutation.name, invariants: [], seconds: seconds() }

@@ -18,7 +18,8 @@ export function resultLines(result: DrillResult): string[] {
     ...(more > 0 ? [`and ${more} violations more`] : []),
     ...(ok ? [] : [`everything that was seen is in ${result.folder}`]),
   ]
-  const facts = `${events} events, ${violations.length} violations, ${reclaims} reclaims`
+  const ends = Object.entries(result.ends).map(([reason, times]) => `${reason} ${times}`)
+  const facts = `${events} events, ${violations.length} violations, ${reclaims} reclaims; terms ended: ${ends.join(', ')}`
   return [`${verdict.join('  ')}  ${facts}`, ...details.map((line) => `        ${line}`)]
 }
 

@@ -4,12 +4,11 @@ import type { Drill } from './drill.ts'
 import { type Figures, figuresOf, type Window } from './figures.ts'
 import { check } from './history/check.ts'
 import { parseCommits } from './history/commits.ts'
-import type { HistoryEvent } from './history/events.ts'
 import { explain } from './history/explain.ts'
 import { readHistory } from './history/read.ts'
 import { monotonic } from './history/record.ts'
+import { countReclaims, judge } from './judge.ts'
 import type { Build } from './stage/build.ts'
-import type { HeardLine } from './stage/replica.ts'
 import { Stage } from './stage/stage.ts'
 
 export interface DrillResult {
@@ -21,6 +20,8 @@ export interface DrillResult {
   /** The first violations, with what happened around them. */
   counterexamples: string[]
   runs: Figures[]
+  /** Why terms ended, and how often. */
+  ends: Record<string, number>
   /** Leases that ended without a word of their executor. */
   reclaims: number
   events: number
@@ -40,69 +41,73 @@ export interface RunOptions {
 
 const explained = 3
 
-/** One drill, from an empty folder to a verdict. */
+/** One drill, from an empty folder to a verdict. Whatever fails makes it a red one. */
 export async function runDrill(drill: Drill, options: RunOptions): Promise<DrillResult> {
-  const { folder, onStep, build } = options
   const startedAt = performance.now()
-  const complaints: string[] = []
-  const windows: Window[] = []
+  const result: DrillResult = {
+    ...{ drill: drill.name, ok: false, complaints: [], violations: [], counterexamples: [] },
+    ...{ runs: [], ends: {}, reclaims: 0, events: 0, seconds: 0, folder: options.folder },
+  }
+  try {
+    await carryOut(drill, options, result)
+  } catch (error) {
+    result.complaints.push(told(error))
+  }
+  result.ok = result.complaints.length === 0 && result.violations.length === 0
+  result.seconds = Math.round((performance.now() - startedAt) / 100) / 10
+  return result
+}
+
+async function carryOut(drill: Drill, options: RunOptions, result: DrillResult): Promise<void> {
+  const { folder, onStep, build } = options
   onStep?.('building the stage')
   const stage = await Stage.start(folder, { ...drill.stage, ...(build && { build }) })
+  let windows: Window[] = []
   try {
-    await perform(drill, stage, options, windows)
-  } catch (error) {
-    complaints.push(error instanceof Error ? error.message : `${error}`)
+    windows = await perform(drill, stage, options, result)
+    onStep?.('reading what was committed')
+    await stage.silence()
+    await writeCommits(stage, folder)
+  } finally {
+    await stage.tearDown()
   }
-  onStep?.('reading what was committed')
-  await stage.silence()
-  await writeCommits(stage, folder).catch((error) => complaints.push(`no commits: ${error}`))
-  await stage.tearDown().catch((error) => complaints.push(`${error}`))
   onStep?.('checking the history')
   const events = await readHistory(folder)
   const violations = check(events)
   const lines = stage.replicas.flatMap((replica) => replica.lines)
-  const runs = windows.map((window) => figuresOf(events, window, lines))
-  complaints.push(...judgePromotions(drill, runs, lines))
-  return {
-    drill: drill.name,
-    ok: complaints.length === 0 && violations.length === 0,
-    complaints,
-    violations: violations.map(({ invariant, rule, what }) => ({ invariant, rule, what })),
-    counterexamples: violations.slice(0, explained).map((each) => explain(each, events)),
-    runs,
-    reclaims: countReclaims(events),
-    events: events.length,
-    seconds: Math.round((performance.now() - startedAt) / 100) / 10,
-    folder,
+  result.violations = violations.map(({ invariant, rule, what }) => ({ invariant, rule, what }))
+  result.counterexamples = violations.slice(0, explained).map((each) => explain(each, events))
+  result.runs = windows.map((window) => figuresOf(events, window, lines))
+  result.events = events.length
+  result.reclaims = countReclaims(events)
+  for (const { msg, reason } of lines) {
+    if (msg === 'leadership ended' && reason) result.ends[reason] = (result.ends[reason] ?? 0) + 1
   }
+  if (result.complaints.length === 0) result.complaints = judge(drill, events, result.runs, lines)
 }
 
-/** A leader may always lose a busy machine's trust in itself: what it must not is make way for nothing. */
-function judgePromotions({ promotes }: Drill, runs: Figures[], lines: HeardLine[]): string[] {
-  if (promotes)
-    return runs.every(({ promoted_ms }) => promoted_ms !== null) ? [] : ['nobody was promoted']
-  const reasons = lines
-    .filter(({ msg, reason }) => msg === 'leadership ended' && reason !== 'hand_over')
-    .map(({ reason = 'unknown' }) => reason)
-  return reasons.every((reason) => reason === 'trust_expired')
-    ? []
-    : [`a term ended, for nothing: ${reasons.join(', ')}`]
-}
-
+/** What does not come is a complaint; the history up to there is judged all the same. */
 async function perform(
   drill: Drill,
   stage: Stage,
   { runs = 1, onStep }: RunOptions,
-  windows: Window[],
-): Promise<void> {
-  for (let run = 1; run <= runs; run += 1) {
-    onStep?.(runs === 1 ? drill.title : `${drill.title}: ${run} of ${runs}`)
-    const from = monotonic()
-    await drill.run(stage)
-    windows.push({ from, until: monotonic() })
+  { complaints }: DrillResult,
+): Promise<Window[]> {
+  const windows: Window[] = []
+  const times = drill.isOnce ? 1 : runs
+  try {
+    for (let run = 1; run <= times; run += 1) {
+      onStep?.(times === 1 ? drill.title : `${drill.title}: ${run} of ${times}`)
+      const from = monotonic()
+      await drill.run(stage)
+      windows.push({ from, until: monotonic() })
+    }
+    onStep?.('draining')
+    await stage.drain()
+  } catch (error) {
+    complaints.push(told(error))
   }
-  onStep?.('draining')
-  await stage.drain()
+  return windows
 }
 
 async function writeCommits(stage: Stage, folder: string): Promise<void> {
@@ -111,9 +116,6 @@ async function writeCommits(stage: Stage, folder: string): Promise<void> {
   await writeFile(join(folder, 'commits.jsonl'), lines.join(''))
 }
 
-function countReclaims(events: HistoryEvent[]): number {
-  return events
-    .filter((event) => event.type === 'commit')
-    .flatMap(({ changes }) => changes)
-    .filter(({ table, row }) => table === 'attempts' && row.outcome === 'lost').length
+function told(error: unknown): string {
+  return error instanceof Error ? error.message : `${error}`
 }

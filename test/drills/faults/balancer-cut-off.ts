@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Drill } from '../drill.ts'
+import { answersTo } from '../history/answers-to.ts'
 
 /** Postgres and everybody with a list of URLs still reach the active: nobody may be promoted for it. */
 export const balancerCutOff: Drill = {
@@ -19,4 +20,6 @@ export const balancerCutOff: Drill = {
     })
     await stage.untilWhole()
   },
+  findFault: (events) =>
+    answersTo(events, 'fleet-balanced').some(({ status }) => status === 503 || status === 502),
 }

@@ -9,7 +9,7 @@ const downMs = 60_000
 export const bothDown: Drill = {
   name: 'both-down',
   title: 'both replicas are down for 60 s, and no executor loses what it works on',
-  figureRuns: 1,
+  isOnce: true,
   promotes: true,
   async run(stage) {
     const ids = await beginLongJobs(stage, 8, downMs + 15_000)

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Drill } from '../drill.ts'
+import { answersTo } from '../history/answers-to.ts'
 
 /** As cloud balancers do when no target passes its probes: then it is the standby that has to refuse. */
 export const failsOpen: Drill = {
@@ -18,4 +19,8 @@ export const failsOpen: Drill = {
     )
     await stage.untilWhole()
   },
+  findFault: (events) =>
+    answersTo(events, 'fleet-balanced').some(({ body }) => {
+      return (body as { code?: string } | undefined)?.code === 'controller_standby'
+    }),
 }

@@ -1,5 +1,6 @@
 import type { Drill } from '../drill.ts'
 import { beginLongJobs } from '../stage/long-jobs.ts'
+import { shortLeases } from '../stage/short-leases.ts'
 import { until } from '../stage/until.ts'
 
 /** So many that every executor holds some; so long that those who get them next still work on them when the
@@ -12,10 +13,11 @@ export const freezeExecutors: Drill = {
     'executors are frozen past their leases, and report when others hold their jobs; clocks are wrong',
   smokeRuns: 1,
   promotes: false,
+  harmsExecutors: true,
   // The wall clocks of replicas decide nothing (invariant 8), least of all about leases.
-  stage: { clocks: ['+600s', '+600s'] },
+  stage: { clocks: ['+600s', '+600s'], env: shortLeases },
   async run(stage) {
-    const fleet = stage.actor('fleet-balanced')
+    const fleet = stage.cast.find('fleet-balanced')
     const late = () => stage.postgres.count('SELECT FROM late_reports')
     const ids = await beginLongJobs(stage, long.jobs, long.ms)
     const before = await late()

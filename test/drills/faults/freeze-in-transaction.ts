@@ -9,13 +9,21 @@ export const freezeInTransaction: Drill = {
   title: 'SIGSTOP of the active replica while a writing transaction holds the fence',
   smokeRuns: 1,
   promotes: true,
+  // Postgres ends a transaction that idles for 3 s, which would free the fence: the successor has to come first.
+  stage: {
+    env: { UNDERSTUDY_TRUST_WINDOW_MS: '1100', UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '2000' },
+  },
   async run(stage) {
     const active = await stage.active()
+    await freezeHoldingFence(stage, active)
+    const since = Date.now()
     await stage.fault(
       'SIGSTOP in a transaction',
       active.name,
-      () => freezeHoldingFence(stage, active),
+      () => undefined,
       async () => {
+        const successor = stage.replicas.find((replica) => replica !== active)
+        await successor?.said('ended sessions of the term before', since)
         await stage.untilWorkFlows()
         active.kill('SIGCONT')
       },
@@ -30,12 +38,13 @@ async function freezeHoldingFence(stage: Stage, active: Replica): Promise<void> 
     active.kill('SIGSTOP')
     // Whatever Postgres had been sent is carried out by now; what it still holds it will go on holding.
     await sleep(20)
-    const [row] = await stage.postgres.query<{ holds: boolean }>(
-      `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+    const holding = await stage.postgres.count(
+      `SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
         WHERE locktype = 'advisory' AND classid = 1970168947 AND objid = 1 AND objsubid = 2
-          AND granted AND state = 'idle in transaction') AS holds`,
+          AND granted AND state = 'idle in transaction' AND application_name = $1`,
+      [`understudy ${active.name}`],
     )
-    if (row?.holds) return true
+    if (holding > 0) return true
     active.kill('SIGCONT')
     await sleep(Math.random() * 10)
     return undefined

@@ -1,6 +1,6 @@
 import pg from 'pg'
 import type { Drill } from '../drill.ts'
-import type { Replica } from '../stage/replica.ts'
+import { type Replica, stateOf } from '../stage/replica.ts'
 import type { Stage } from '../stage/stage.ts'
 import { until } from '../stage/until.ts'
 
@@ -59,7 +59,8 @@ async function holdRecovery(stage: Stage): Promise<[active: Replica, successor: 
     return rows.length > 0 || undefined
   })
   const successor = stage.replicas.find((replica) => replica !== active)
-  if (!successor) throw new Error('there is no successor')
+  const state = successor && (await stateOf(successor))
+  if (!successor || state !== 'recovering') throw new Error(`the successor is ${state}`)
   return [active, successor]
 }
 

@@ -7,7 +7,9 @@ export const lockSession: Drill = {
   promotes: true,
   async run(stage) {
     const active = await stage.active()
+    const term = await stage.postgres.term()
     await stage.fault('lock session terminated', active.name, () => endLockSession(stage))
+    await stage.untilTermAfter(term)
     await stage.untilWhole()
   },
 }

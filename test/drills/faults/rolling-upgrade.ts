@@ -8,7 +8,7 @@ import type { Stage } from '../stage/stage.ts'
 export const rollingUpgrade: Drill = {
   name: 'rolling-upgrade',
   title: 'a rolling upgrade to a build with one more migration, and back, under load',
-  figureRuns: 1,
+  isOnce: true,
   promotes: true,
   async run(stage) {
     const next = await buildNext(join(stage.folder, 'next'))
@@ -18,6 +18,9 @@ export const rollingUpgrade: Drill = {
       () => migrate({ url: stage.postgres.url, migrations: next.migrations }),
       async () => {
         await roll(stage, next.program)
+        const upgraded = `SELECT FROM replicas WHERE gone_at IS NULL AND version LIKE '%-next'`
+        if ((await stage.postgres.count(upgraded)) !== 2)
+          throw new Error('the next build does not run')
         await roll(stage)
       },
     )

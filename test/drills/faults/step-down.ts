@@ -7,9 +7,11 @@ export const stepDown: Drill = {
   promotes: true,
   async run(stage) {
     const active = await stage.active()
+    const term = await stage.postgres.term()
     const client = new Client({ urls: [active.url], token: stage.token })
-    await stage.fault('step-down', active.name, () => client.stepDown({ reason: 'a drill' }))
+    await stage.fault('step-down', active.name, () => client.stepDown({ term, reason: 'a drill' }))
     await client.close()
+    await stage.untilTermAfter(term)
     await stage.untilWhole()
   },
 }

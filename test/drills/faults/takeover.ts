@@ -11,10 +11,12 @@ export const takeover: Drill = {
   promotes: true,
   stage: { replicas: ['a', 'b', 'c'], lockCables: true },
   async run(stage) {
+    await stage.untilWorkFlows()
+    await until('nobody waits for the lock', async () => {
+      return (await stage.postgres.count(waiters)) > 0 || undefined
+    })
     const active = await stage.active()
-    const [{ term } = { term: 0 }] = await stage.postgres.tryQuery<{ term: number }>(
-      'SELECT term FROM leader',
-    )
+    const term = await stage.postgres.term()
     await stage.fault(
       'lock taken away',
       active.name,
@@ -23,27 +25,24 @@ export const takeover: Drill = {
         await endLockSession(stage)
       },
       async () => {
-        await until('nobody took over', async () => {
-          return (
-            (await stage.postgres.count('SELECT FROM leader WHERE term > $1', [term])) > 0 ||
-            undefined
-          )
-        })
+        await stage.untilTermAfter(term)
         await stage.untilDeposed(active)
         active.damage('whole')
       },
     )
-    await stage.active()
   },
 }
+
+const waiters = `SELECT FROM pg_locks JOIN leader l ON true
+  WHERE locktype = 'advisory' AND NOT granted AND objsubid = 1
+    AND ((classid::bigint << 32) | objid::bigint) = l.active_lock_id`
 
 /** That of the term that leads. */
 export async function endLockSession(stage: Stage): Promise<void> {
   const [row] = await stage.postgres.query(
-    `SELECT pg_terminate_backend(pid) FROM pg_locks JOIN terms t ON true
+    `SELECT pg_terminate_backend(pid) FROM pg_locks JOIN leader l ON true
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
-      AND ((classid::bigint << 32) | objid::bigint) = t.active_lock_id
-      AND t.term = (SELECT term FROM leader)`,
+      AND ((classid::bigint << 32) | objid::bigint) = l.active_lock_id`,
   )
   if (!row) throw new Error('nobody holds the lock')
 }

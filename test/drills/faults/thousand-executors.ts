@@ -7,22 +7,15 @@ const thousand = 1_000
 export const thousandExecutors: Drill = {
   name: 'thousand-executors',
   title: '1,000 executors reconnect at once',
-  figureRuns: 1,
+  isOnce: true,
   promotes: true,
   async run(stage) {
-    const herd = stage.addFleet('fleet-herd', {
-      capacity: 1,
-      executors: Array.from({ length: thousand }, (_, n) => ({
-        id: `herd-${n + 1}`,
-        urls: stage.replicas.map(({ url }) => url),
-        queues: ['idle'],
-      })),
-    })
+    const ids = Array.from({ length: thousand }, (_, n) => `herd-${n + 1}`)
+    const urls = stage.replicas.map(({ url }) => url)
+    const herd = stage.cast.addFleet('fleet-herd', ids, { urls, queues: ['idle'] })
     await until('not all executors registered', () => heard(stage, '-infinity'))
     const active = await stage.active()
-    const [{ now } = { now: '' }] = await stage.postgres.tryQuery<{ now: string }>(
-      'SELECT clock_timestamp()::text AS now',
-    )
+    const now = await stage.postgres.now()
     await stage.fault('kill -9', active.name, () => active.kill('SIGKILL'))
     await until('not all executors came back', () => heard(stage, now))
     active.start()

@@ -54,16 +54,21 @@ export class Cable {
     near.resume()
   }
 
-  /** One direction. Its end is news as well, and gets lost like any other. */
+  /** One direction. Its end is news as well, and gets lost like any other; and nothing overtakes what is on its
+   *  way. */
   #carry(from: Socket, to: Socket, isLost: () => boolean): void {
-    from.on('data', (chunk: Buffer) => this.#later(() => isLost() || to.write(chunk)))
-    from.on('end', () => this.#later(() => isLost() || to.end()))
-    from.on('error', () => this.#later(() => isLost() || to.destroy()))
-    from.on('close', () => this.#later(() => isLost() || to.destroySoon()))
-  }
-
-  #later(pass: () => void): void {
-    if (this.#state === 'slow') setTimeout(pass, slowMs / 2)
-    else pass()
+    let underWay = 0
+    const carry = (pass: () => unknown) => {
+      if (this.#state !== 'slow' && underWay === 0) return void (isLost() || pass())
+      underWay += 1
+      setTimeout(() => {
+        underWay -= 1
+        if (!isLost()) pass()
+      }, slowMs / 2)
+    }
+    from.on('data', (chunk: Buffer) => carry(() => to.write(chunk)))
+    from.on('end', () => carry(() => to.end()))
+    from.on('error', () => carry(() => to.destroy()))
+    from.on('close', () => carry(() => to.destroySoon()))
   }
 }

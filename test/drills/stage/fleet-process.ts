@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Executor } from '../../../src/sdk/index.ts'
+import { Executor, type JobContext } from '../../../src/sdk/index.ts'
 import { Recorder, recordRequests } from '../history/record.ts'
 import type { FleetOrders } from './actors.ts'
 
@@ -13,18 +13,26 @@ recordRequests(recorder, orders.actor)
 const draining = new AbortController()
 process.on('SIGTERM', () => draining.abort())
 
+interface Payload {
+  ms: number
+  /** How many attempts fail before one succeeds. */
+  fails?: number
+}
+
+async function work(context: JobContext): Promise<unknown> {
+  const { job, signal } = context
+  const { ms, fails = 0 } = job.payload as Payload
+  context.progress({ fence: job.fence })
+  await sleep(ms, undefined, { signal })
+  if (job.attempt <= fails) throw new Error('as it was asked to')
+  return { fence: job.fence }
+}
+
 await Promise.all(
   orders.executors.map(({ id, urls, queues }) =>
     new Executor({
-      urls,
-      queues,
-      token: orders.token,
-      executorId: id,
-      capacity: orders.capacity,
-      handler: async ({ job, signal }) => {
-        await sleep((job.payload as { ms: number }).ms, undefined, { signal })
-        return { fence: job.fence }
-      },
+      ...{ urls, queues, token: orders.token, executorId: id, capacity: orders.capacity },
+      handler: work,
     }).run(draining.signal),
   ),
 )

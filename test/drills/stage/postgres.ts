@@ -22,6 +22,7 @@ export class Postgres {
   readonly #folder: string
   #server: EmbeddedPostgres
   #forget: () => void
+  #session: Promise<pg.Client> | undefined
 
   private constructor(folder: string, server: EmbeddedPostgres) {
     this.#folder = folder
@@ -35,14 +36,23 @@ export class Postgres {
   ): Promise<Postgres> {
     const path = join(folder, 'postgres')
     const postgres = new Postgres(path, await launch(path))
-    await migrate({ url: postgres.url, migrations: migrations ?? (await readMigrations()) })
-    await postgres.run(postgres.url, await readFile(witness, 'utf8'))
-    if (seed) await postgres.run(postgres.url, seed)
-    await postgres.run(
-      postgres.adminUrl,
+    try {
+      await postgres.#fill(migrations, seed)
+      return postgres
+    } catch (error) {
+      await postgres.stop()
+      throw error
+    }
+  }
+
+  async #fill(migrations: Migration[] | undefined, seed: string | undefined): Promise<void> {
+    await migrate({ url: this.url, migrations: migrations ?? (await readMigrations()) })
+    await this.run(this.url, await readFile(witness, 'utf8'))
+    if (seed) await this.run(this.url, seed)
+    await this.run(
+      this.adminUrl,
       `SELECT pg_create_logical_replication_slot('${slot}', 'test_decoding')`,
     )
-    return postgres
   }
 
   get url(): string {
@@ -85,12 +95,34 @@ export class Postgres {
   }
 
   async stop(): Promise<void> {
+    await (await this.#session?.catch(() => undefined))?.end()
     await this.#server.stop()
     this.#forget()
   }
 
+  /** On one session, which is opened anew after it ended. */
   async query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<R[]> {
-    return this.run<R>(this.url, text, values)
+    this.#session ??= connect(this.url)
+    try {
+      const { rows } = await (await this.#session).query<R>(text, values)
+      return rows
+    } catch (error) {
+      const session = this.#session
+      this.#session = undefined
+      void session?.then((client) => client.end()).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async now(): Promise<string> {
+    const [row] = await this.tryQuery<{ now: string }>('SELECT clock_timestamp()::text AS now')
+    return row?.now ?? ''
+  }
+
+  /** The one that leads, or led last. */
+  async term(): Promise<number> {
+    const [row] = await this.tryQuery<{ term: string }>('SELECT term FROM leader')
+    return Number(row?.term)
   }
 
   /** A query that waits until Postgres is there. */
@@ -117,9 +149,7 @@ export class Postgres {
     text: string,
     values?: unknown[],
   ): Promise<R[]> {
-    const client = new pg.Client({ connectionString })
-    client.on('error', () => undefined)
-    await client.connect()
+    const client = await connect(connectionString)
     try {
       const { rows } = await client.query<R>(text, values)
       return rows
@@ -127,6 +157,14 @@ export class Postgres {
       await client.end()
     }
   }
+}
+
+async function connect(connectionString: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString })
+  // What was under way fails by itself.
+  client.on('error', () => undefined)
+  await client.connect()
+  return client
 }
 
 function launch(folder: string, port?: number): Promise<EmbeddedPostgres> {

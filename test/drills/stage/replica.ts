@@ -1,8 +1,13 @@
 import { join } from 'node:path'
-import { type ReplicaProcess, startReplicaProcess } from '../../../src/dev/replica-process.ts'
-import type { Recorder } from '../history/record.ts'
+import {
+  type ReplicaProcess,
+  startReplicaProcess,
+  stopProcesses,
+} from '../../../src/dev/replica-process.ts'
+import { monotonic, type Recorder } from '../history/record.ts'
 import type { Cable, CableState } from './cable.ts'
 import { endWithUs } from './leftovers.ts'
+import { until } from './until.ts'
 
 /** A line of a replica's log, and when it came: its own clock may be wrong. */
 export interface HeardLine {
@@ -14,6 +19,8 @@ export interface HeardLine {
 
 export interface ReplicaOptions {
   name: string
+  /** What the balancer calls it. */
+  server?: string
   port: number
   databaseUrl: string
   token: string
@@ -31,7 +38,6 @@ export class Replica {
   readonly #o: ReplicaOptions
   readonly #recorder: Recorder
   #process: ReplicaProcess | undefined
-  readonly #heard = new EventTarget()
 
   constructor(options: ReplicaOptions, recorder: Recorder) {
     this.#o = options
@@ -53,6 +59,7 @@ export class Replica {
   start(program = this.#o.program): void {
     if (this.isRunning) throw new Error(`${this.name} runs already`)
     const { name, port, databaseUrl, token, folder, env } = this.#o
+    const startedAt = monotonic()
     const logFile = join(folder, `replica-${name}.log`)
     this.#process = startReplicaProcess({
       name,
@@ -64,7 +71,7 @@ export class Replica {
       ...(program === undefined ? {} : { program }),
     })
     void this.#process.exited.then(endWithUs(this.#process.pid))
-    this.#process.onLog((line) => this.#hear(line as unknown as LoggedLine))
+    this.#process.onLog((line) => this.#hear(line as unknown as LoggedLine, startedAt))
   }
 
   /** A replica that is stopped or frozen does not answer. */
@@ -78,13 +85,18 @@ export class Replica {
     return this.#process?.exitCode ?? null
   }
 
+  /** Stops it, frozen or not, and in the end without asking. */
+  async stop(): Promise<void> {
+    if (!this.#process || !this.isRunning) return
+    this.kill('SIGCONT')
+    await stopProcesses([this.#process])
+  }
+
   /** Resolves with the first line of its log, since `since` (wall clock), that begins so. */
-  async said(start: string, since = 0): Promise<HeardLine> {
-    for (;;) {
-      const line = this.lines.find(({ wall, msg }) => wall >= since && msg.startsWith(start))
-      if (line) return line
-      await new Promise((resolve) => this.#heard.addEventListener('line', resolve, { once: true }))
-    }
+  said(start: string, since = 0): Promise<HeardLine> {
+    return until(`${this.name} did not say "${start}"`, async () =>
+      this.lines.find(({ wall, msg }) => wall >= since && msg.startsWith(start)),
+    )
   }
 
   /** What is between it and Postgres. */
@@ -93,13 +105,17 @@ export class Replica {
     this.#o.cable.state = state
   }
 
-  #hear(line: LoggedLine): void {
+  #hear(line: LoggedLine, startedAt: number): void {
     this.lines.push({ ...line, wall: Date.now() })
-    if (line.msg === 'listening') {
-      const { name, url } = this
-      this.#recorder.write({ type: 'replica', name, url, replicaId: line.replica_id })
-    }
-    this.#heard.dispatchEvent(new Event('line'))
+    if (line.msg !== 'listening') return
+    const { name, url } = this
+    const { server } = this.#o
+    const replicaId = line.replica_id
+    // It may have answered before it is heard here, and not before it was started.
+    this.#recorder.write({
+      ...{ type: 'replica', at: startedAt, name, url, replicaId },
+      ...(server !== undefined && { server }),
+    })
   }
 }
 
@@ -108,4 +124,11 @@ interface LoggedLine {
   replica_id: string
   term?: number
   reason?: string
+}
+
+/** As it says itself; undefined: it does not answer. */
+export async function stateOf({ url }: Replica): Promise<string | undefined> {
+  const answer = await fetch(`${url}/health/live`).catch(() => undefined)
+  const health = (await answer?.json()) as { controller_state: string } | undefined
+  return health?.controller_state
 }

@@ -3,14 +3,14 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findFreePort } from '../../../src/dev/ports.ts'
 import { Recorder, recordRequests } from '../history/record.ts'
-import { Actor, type FleetOrders } from './actors.ts'
 import { type Balancer, startBalancer } from './balancer.ts'
 import type { Build } from './build.ts'
 import { Cable } from './cable.ts'
+import { Cast, executorCount } from './cast.ts'
 import { clockAt } from './clock-at.ts'
 import { endWithUs } from './leftovers.ts'
 import { Postgres } from './postgres.ts'
-import { Replica } from './replica.ts'
+import { Replica, stateOf } from './replica.ts'
 import { answers, until } from './until.ts'
 
 export interface StageOptions {
@@ -32,32 +32,18 @@ export interface StageOptions {
   build?: Build
 }
 
-/** Shorter than in production, so that a lease that is lost is lost within a drill, and the inequalities
- *  of configuration still hold. */
-const timings = {
-  UNDERSTUDY_HEARTBEAT_MS: '1000',
-  UNDERSTUDY_SELF_FENCE_MS: '9000',
-  UNDERSTUDY_LEASE_TTL_MS: '19000',
-}
-
-/** Jobs a second, of each of the two submitters. */
-const ratePerSecond = 30
-const fleet = { direct: 6, balanced: 2, capacity: 8 }
-
-/** The processes of a drill: Postgres, replicas, a balancer, executors and submitters, half of which reach the
- *  replicas by a list of URLs and half through the balancer. */
+/** The processes of a drill: Postgres, replicas, a balancer, and those who call them. */
 export class Stage {
   readonly folder: string
   readonly recorder: Recorder
   readonly token = randomBytes(24).toString('hex')
   readonly replicas: Replica[] = []
   readonly #cables: Cable[] = []
-  readonly #actors: Actor[] = []
-  readonly #submitters: Actor[] = []
   readonly #clock: NodeJS.Timeout
   readonly #endRecording: () => void
   #postgres: Postgres | undefined
   #balancer: Balancer | undefined
+  #cast: Cast | undefined
   #forgetBalancer: (() => void) | undefined
   #toBalanced: Cable[] = []
 
@@ -65,9 +51,8 @@ export class Stage {
     this.folder = folder
     this.recorder = new Recorder(join(folder, 'stage.jsonl'))
     this.#endRecording = recordRequests(this.recorder, 'stage')
-    const tellTime = () => this.recorder.write({ type: 'clock', wall: Date.now() })
-    tellTime()
-    this.#clock = setInterval(tellTime, 250)
+    this.recorder.tellTime()
+    this.#clock = setInterval(() => this.recorder.tellTime(), 250)
   }
 
   /** Resolves when work flows. */
@@ -91,6 +76,11 @@ export class Stage {
   get balancer(): Balancer {
     if (!this.#balancer) throw new Error('the stage is not built')
     return this.#balancer
+  }
+
+  get cast(): Cast {
+    if (!this.#cast) throw new Error('the stage is not built')
+    return this.#cast
   }
 
   /** The replica whose probe answers 200. */
@@ -124,66 +114,59 @@ export class Stage {
     await this.untilWorkFlows()
   }
 
-  /** Until jobs of every submitter that were submitted since now are done, and every executor was heard. */
+  /** Until jobs of every queue that were begun since now are done, and every executor was heard. */
   async untilWorkFlows(): Promise<void> {
-    const [{ since } = { since: '' }] = await this.postgres.tryQuery<{ since: string }>(
-      'SELECT clock_timestamp()::text AS since',
+    const since = await this.postgres.now()
+    await until(
+      'work does not flow',
+      async () => {
+        const [row] = await this.postgres.tryQuery<{ flows: boolean }>(
+          `SELECT NOT EXISTS (SELECT FROM executors
+              WHERE heartbeat_at < $1 AND executor_id NOT LIKE 'ghost-%')
+            AND (SELECT count(*) = 2 FROM (
+              SELECT 1 FROM attempts a JOIN jobs j ON j.id = a.job_id
+              WHERE a.started_at > $1 AND a.outcome = 'succeeded'
+              GROUP BY j.queue HAVING count(*) >= 5) q) AS flows`,
+          [since],
+        )
+        return row?.flows || undefined
+      },
+      100,
     )
-    await until('work does not flow', async () => {
-      const [row] = await this.postgres.tryQuery<{ flows: boolean }>(
-        `SELECT NOT EXISTS (SELECT FROM executors WHERE heartbeat_at < $1)
-          AND (SELECT count(*) = $2 FROM (
-            SELECT 1 FROM jobs WHERE created_at > $1 AND state = 'succeeded'
-            GROUP BY queue HAVING count(*) >= 5) q) AS flows`,
-        [since, this.#submitters.length],
-      )
-      return row?.flows || undefined
+  }
+
+  /** Until somebody leads a later term than this. */
+  async untilTermAfter(term: number): Promise<void> {
+    await until('nobody took over', async () => {
+      return (await this.postgres.term()) > term || undefined
     })
   }
 
   /** Until this replica knows that its term is over, though nobody told it. */
   async untilDeposed(replica: Replica): Promise<void> {
     await until(`${replica.name} still believes that it leads`, async () => {
-      const answer = await fetch(`${replica.url}/health/live`).catch(() => undefined)
-      const health = (await answer?.json()) as { controller_state: string } | undefined
-      return (health && health.controller_state !== 'active') || undefined
+      const state = await stateOf(replica)
+      return (state !== undefined && state !== 'active') || undefined
     })
-  }
-
-  actor(name: string): Actor {
-    const actor = this.#actors.find((each) => each.name === name)
-    if (!actor) throw new Error(`no ${name} takes part`)
-    return actor
-  }
-
-  /** More executors, in a process of their own. */
-  addFleet(actor: string, orders: Pick<FleetOrders, 'capacity' | 'executors'>): Actor {
-    const added = new Actor(
-      'fleet',
-      { actor, history: this.#file(actor), token: this.token, ...orders },
-      join(this.folder, `${actor}.log`),
-    )
-    this.#actors.push(added)
-    return added
   }
 
   /** Submits no more, waits until everything that was acknowledged has ended, and stops everybody. */
   async drain(): Promise<void> {
-    for (const submitter of this.#submitters) await submitter.finish()
+    const { submitters, fleets } = this.cast
+    await Promise.all(submitters.map((submitter) => submitter.finish()))
     await until('not every job ended', async () => {
-      const [row] = await this.postgres.tryQuery<{ live: string }>(
-        `SELECT count(*) AS live FROM jobs 
-          WHERE state IN ('available', 'leased') AND queue <> 'ghosts'`,
+      const live = await this.postgres.count(
+        `SELECT FROM jobs WHERE state IN ('available', 'leased') AND queue <> 'ghosts' LIMIT 1`,
       )
-      return Number(row?.live) === 0 || undefined
+      return live === 0 || undefined
     })
     this.recorder.write({ type: 'drained' })
-    await Promise.all(this.#actors.map((actor) => actor.finish()))
+    await Promise.all(fleets.map((fleet) => fleet.finish()))
   }
 
   /** Nobody asks anything from here on. */
   async silence(): Promise<void> {
-    await Promise.all([...this.#submitters, ...this.#actors].map((actor) => actor.end()))
+    await Promise.all(this.#cast?.all.map((actor) => actor.end()) ?? [])
   }
 
   /** Ends all processes; what they wrote stays. */
@@ -191,10 +174,7 @@ export class Stage {
     clearInterval(this.#clock)
     this.#endRecording()
     await this.silence()
-    const running = this.replicas.filter(({ isRunning }) => isRunning)
-    for (const replica of running) replica.kill('SIGCONT')
-    for (const replica of running) replica.kill('SIGTERM')
-    await Promise.all(running.map((replica) => replica.exited()))
+    await Promise.all(this.replicas.map((replica) => replica.stop()))
     await this.#balancer?.stop()
     this.#forgetBalancer?.()
     await Promise.all([...this.#cables, ...this.#toBalanced].map((cable) => cable.remove()))
@@ -216,12 +196,14 @@ export class Stage {
     for (const replica of this.replicas) replica.start()
     await this.active()
     await this.#startBalancer(cables)
-    this.#startActors(workMs)
+    const direct = this.replicas.map(({ url }) => url)
+    // Replicas that do not stand behind the balancer may be the active, too.
+    const balanced = [this.balancer.url, ...direct.slice(2)]
+    const { folder, token } = this
+    this.#cast = new Cast({ folder, token, direct, balanced, workMs })
     await until('not all executors registered', async () => {
-      const [row] = await this.postgres.tryQuery<{ n: string }>(
-        'SELECT count(*) AS n FROM executors',
-      )
-      return Number(row?.n) === fleet.direct + fleet.balanced || undefined
+      const registered = `SELECT FROM executors WHERE executor_id NOT LIKE 'ghost-%'`
+      return (await this.postgres.count(registered)) === executorCount || undefined
     })
     await this.untilWhole()
   }
@@ -232,17 +214,18 @@ export class Stage {
     if (cable) this.#cables.push(cable)
     const direct = this.postgres.url
     const cabled = Object.assign(new URL(direct), cable && { port: cable.port }).href
-    const offset = clocks?.[this.replicas.length]
+    const place = this.replicas.length
+    const offset = clocks?.[place]
     this.replicas.push(
       new Replica(
         {
           name,
+          ...(place < 2 && { server: place === 0 ? 'one' : 'two' }),
           port: await findFreePort(),
           databaseUrl: lockCables ? direct : cabled,
           token: this.token,
           folder: this.folder,
           env: {
-            ...timings,
             ...env,
             ...(lockCables && { UNDERSTUDY_LEADER_DATABASE_URL: cabled }),
             ...(offset && clockAt(offset)),
@@ -262,35 +245,5 @@ export class Stage {
     const urlOf = (port: number) => `http://127.0.0.1:${port}`
     this.#balancer = await startBalancer({ replicas: [urlOf(one), urlOf(two)] })
     this.#forgetBalancer = endWithUs(this.#balancer.pid)
-  }
-
-  #startActors(workMs: number) {
-    const direct = this.replicas.map(({ url }) => url)
-    // Replicas that do not stand behind the balancer may be the active, too.
-    const balanced = [this.balancer.url, ...direct.slice(2)]
-    const queues = ['direct', 'balanced']
-    const members = (way: 'direct' | 'balanced', urls: string[]) =>
-      Array.from({ length: fleet[way] }, (_, n) => ({ id: `${way}-${n + 1}`, urls, queues }))
-    const { capacity } = fleet
-    this.addFleet('fleet-direct', { capacity, executors: members('direct', direct) })
-    this.addFleet('fleet-balanced', { capacity, executors: members('balanced', balanced) })
-    for (const [queue, urls] of [
-      ['direct', direct],
-      ['balanced', balanced],
-    ] as const) {
-      const actor = `submitter-${queue}`
-      const orders = { ratePerSecond, queue, workMs, urls }
-      this.#submitters.push(
-        new Actor(
-          'submitter',
-          { actor, history: this.#file(actor), token: this.token, ...orders },
-          join(this.folder, `${actor}.log`),
-        ),
-      )
-    }
-  }
-
-  #file(actor: string): string {
-    return join(this.folder, `${actor}.jsonl`)
   }
 }

@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { JobSubmitInput } from '../../../src/contract/jobs.ts'
 import { Client, UnavailableError } from '../../../src/sdk/index.ts'
 import { Recorder, recordRequests } from '../history/record.ts'
 import type { SubmitterOrders } from './actors.ts'
@@ -20,11 +21,18 @@ const againMs = 100
 const twiceEvery = 10
 const unacknowledged = new Set<Promise<void>>()
 
+/** Most are done at once; some fail at first, are delayed, or tell their progress. */
+function jobOf(n: number): JobSubmitInput {
+  const job = { kind: 'sleep', queue, payload: { ms: workMs, fails: n % 10 === 3 ? 1 : 0 } }
+  if (n % 10 === 5) return { ...job, delay_ms: 500 }
+  return { ...job, backoff: { base_ms: 100 } }
+}
+
 async function submitUntilAcknowledged(n: number): Promise<void> {
   const key = `${actor}-${process.pid}-${n}`
   for (;;) {
     try {
-      await client.submit({ kind: 'sleep', queue, payload: { ms: workMs }, idempotency_key: key })
+      await client.submit({ ...jobOf(n), idempotency_key: key })
       return
     } catch (error) {
       if (!(error instanceof UnavailableError)) throw error

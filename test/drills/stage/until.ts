@@ -4,13 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const patienceMs = 90_000
 
 /** Asks until there is an answer. Throws, with what was missed, if none comes. */
-export async function until<T>(missing: string, ask: () => Promise<T | undefined>): Promise<T> {
+export async function until<T>(
+  missing: string,
+  ask: () => Promise<T | undefined>,
+  everyMs = 20,
+): Promise<T> {
   const last = performance.now() + patienceMs
   for (;;) {
     const found = await ask()
     if (found !== undefined) return found
     if (performance.now() > last) throw new Error(`${missing} within ${patienceMs / 1_000} s`)
-    await sleep(20)
+    await sleep(everyMs)
   }
 }
 
