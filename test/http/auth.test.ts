@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import type { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
 import { startActive, startReplica } from '../support/replica.ts'
+import { openSession, untilAnyWaiting } from '../support/sessions.ts'
 
 const db = useDatabase()
 
@@ -198,4 +200,32 @@ test('bindings that make no sense for a role are refused by name', async () => {
       body: { errors: [{ path }] },
     })
   }
+})
+
+test('invariant 7: a heartbeat whose token is long looked up is a stall, one with a wrong token is none', async () => {
+  // Stands still unless the test moves it: a stall of the machine is none.
+  let now = 0
+  const clock = { ...systemClock, monotonic: () => now }
+  const env = { UNDERSTUDY_SWEEP_INTERVAL_MS: '600000' }
+  const { api, app } = await startActive(db, env, { clock })
+  const { stalls } = app.wiring
+  const { token } = await createToken(api, { role: 'executor' })
+  const epoch = await api.register('looked-up')
+  const session = await openSession(db.url)
+  const beatSlowly = async (shown: string) => {
+    await session.query('BEGIN; LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE')
+    const answer = api.as(shown).post('/v1/executors/looked-up/heartbeat', { epoch })
+    await untilAnyWaiting(session)
+    for (let step = 0; step < 2; step += 1) {
+      now += 600
+      // Asked at each step, it takes none of them for a stall of its own.
+      expect(stalls.unsettled).toBe(0)
+    }
+    await session.query('ROLLBACK')
+    return (await answer).status
+  }
+  expect(await beatSlowly(token.replace(/_[0-9a-f]{16}_/, '_0000000000000000_'))).toBe(401)
+  expect(stalls.unsettled).toBe(0)
+  expect(await beatSlowly(token)).toBe(200)
+  expect(stalls.unsettled).toBeGreaterThan(0)
 })

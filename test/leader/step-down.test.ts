@@ -1,10 +1,13 @@
 import { expect, test } from 'vitest'
+import type { EndReason } from '../../src/leader/term.ts'
 import { Client } from '../../src/sdk/index.ts'
+import { lockSettings } from '../../src/sql/session.ts'
 import type { Api } from '../support/api.ts'
 import { cli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { adminToken, startActive, startReplica } from '../support/replica.ts'
+import { stand, untilLost } from '../support/stand.ts'
 
 const db = useDatabase()
 
@@ -64,6 +67,30 @@ test('without another replica the same one leads the next term', async () => {
   await api.untilActive()
   expect(next.term.number).toBe(term.number + 1)
 })
+
+test.each<EndReason>(['step_down', 'hand_over', 'recovery_failed'])(
+  'an end by %s tells Postgres good-bye: the lock is free, also where the end of a connection is not passed on',
+  async (reason) => {
+    const proxy = await startPgProxy(db.url)
+    proxy.hideEnds()
+    // Nothing else ends a session whose client is gone, in the time of this test.
+    const lock = { url: proxy.url, settings: lockSettings(600_000) }
+    const duties = { recover: async () => undefined, sweep: untilLost }
+    let toEnd = true
+    const { gate, events } = stand(db, duties, 'says good-bye', lock, {
+      trustWindowMs: 300_000,
+      // Answered: no statement is under way on the lock session.
+      onPing: () => {
+        if (toEnd) gate.leading?.lose(reason)
+        toEnd = false
+      },
+    })
+    const { term } = await events.wait('ended')
+    expect(term.endReason).toBe(reason)
+    const next = await events.wait('promoted', (event) => event.term.number > term.number)
+    expect(next.term.number).toBe(term.number + 1)
+  },
+)
 
 test('a standby does not step down, and says who could', async () => {
   const { first, second } = await startPair()

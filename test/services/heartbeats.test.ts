@@ -104,21 +104,31 @@ test('a heartbeat that was not served has not been heard: sent again it counts',
   expect((await api.job(id)).progress).toBe('told')
 })
 
-test('a heartbeat of the process before, written after a new one registered, overtakes none of its own', async () => {
-  const { api, queue, executor, lease, beat } = await start()
+/** A heartbeat of another executor that is not yet written: those that come now are written together, after. */
+async function holdUp({ api, queue, executor }: Awaited<ReturnType<typeof start>>) {
   const [name, queues] = [`${executor}-other`, [`${queue}-other`]]
   const { id } = await api.submit({ queue: queues[0] })
-  const others = await api.register(name, { queues })
-  const [held] = (await api.poll(name, others)) as [Assignment]
+  const epoch = await api.register(name, { queues })
+  const [held] = (await api.poll(name, epoch)) as [Assignment]
   const blocker = await openSession(db.url)
   await blocker.query('BEGIN; LOCK TABLE progress IN EXCLUSIVE MODE')
-  const first = api.heartbeat(name, others, [{ job_id: id, fence: held.fence, progress: 'first' }])
+  const first = api.heartbeat(name, epoch, [{ job_id: id, fence: held.fence, progress: 'first' }])
   await untilAnyWaiting(blocker)
+  return async () => {
+    await blocker.query('ROLLBACK')
+    await first
+  }
+}
+
+test('a heartbeat of the process before, written after a new one registered, overtakes none of its own', async () => {
+  const work = await start()
+  const { api, queue, executor, lease, beat } = work
+  const goOn = await holdUp(work)
   const old = beat(1_000)
   await api.get('/health/live')
   const epoch = await api.register(executor, { queues: [queue] })
-  await blocker.query('ROLLBACK')
-  await Promise.all([first, old])
+  await goOn()
+  await old
   const [job] = (await api.poll(executor, epoch, { wait_ms: 10_000 })) as [Assignment]
   const listed = [{ job_id: job.job_id, fence: job.fence, progress: 'of the second' }]
   await api.post(`/v1/executors/${executor}/heartbeat`, { epoch, seq: 0, assignments: listed })
@@ -133,5 +143,24 @@ test('a new process counts its heartbeats anew', async () => {
   const [job] = (await api.poll(executor, epoch, { wait_ms: 10_000 })) as [Assignment]
   const listed = [{ job_id: job.job_id, fence: job.fence, progress: 'of the second' }]
   await api.post(`/v1/executors/${executor}/heartbeat`, { epoch, seq: 0, assignments: listed })
+  expect((await api.job(job.job_id)).progress).toBe('of the second')
+})
+
+test('heartbeats of the process before and of the new one, written together, are counted apart', async () => {
+  const work = await start()
+  const { api, queue, executor, beat } = work
+  const goOn = await holdUp(work)
+  const old = beat(1_000)
+  await api.get('/health/live')
+  const epoch = await api.register(executor, { queues: [queue] })
+  await api.submit({ queue })
+  const [job] = (await api.poll(executor, epoch, { wait_ms: 10_000 })) as [Assignment]
+  const lease = { job_id: job.job_id, fence: job.fence }
+  const assignments = [{ ...lease, progress: 'of the second' }]
+  const own = api.post(`/v1/executors/${executor}/heartbeat`, { epoch, seq: 0, assignments })
+  await api.get('/health/live')
+  await goOn()
+  expect(await old).toMatchObject({ status: 409, body: { code: 'stale_epoch' } })
+  expect((await own).body).toMatchObject({ held: [lease] })
   expect((await api.job(job.job_id)).progress).toBe('of the second')
 })

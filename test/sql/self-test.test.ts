@@ -237,3 +237,22 @@ test('a role of the lock session that may not end sessions of the pool is refuse
   await db.sql(`GRANT ${pool.role} TO ${leader.role}`)
   expect(await reasonsOf(pool.url, leader.url)).toEqual([])
 })
+
+test.each([
+  ['DATABASE_URL', (pool: string) => `REVOKE INSERT ON audit FROM ${pool}`],
+  [
+    'UNDERSTUDY_LEADER_DATABASE_URL',
+    // Its members do not inherit what a superuser may do.
+    (pool: string, leader: string) =>
+      `ALTER ROLE ${pool} SUPERUSER; REVOKE INSERT ON audit FROM ${pool}, ${leader}`,
+  ],
+])('a right that only the role of %s lacks is named', async (_variable, revoke) => {
+  const [pool, leader] = [await createRole(), await createRole()]
+  for (const { role } of [pool, leader]) await db.sql(await documentedGrants(role))
+  await db.sql(`GRANT ${pool.role} TO ${leader.role}`)
+  await db.sql(revoke(pool.role, leader.role))
+  const replica = await startReplica(pool, { UNDERSTUDY_LEADER_DATABASE_URL: leader.url })
+  await expectRefused(replica, 'missing_rights', 'the role lacks INSERT on audit')
+  await db.sql(`GRANT INSERT ON audit TO ${pool.role}, ${leader.role}`)
+  await replica.api.untilActive()
+})

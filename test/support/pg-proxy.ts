@@ -9,6 +9,7 @@ export class PgProxy {
   readonly #sockets = new Set<Socket>()
   #isFrozen = false
   #isCut = false
+  #hidesEnds = false
   #toLose: { text: string; tell(): void } | undefined
 
   constructor(databaseUrl: string, port: number) {
@@ -23,6 +24,11 @@ export class PgProxy {
       socket.unpipe()
       socket.pause()
     }
+  }
+
+  /** From now on Postgres is not told that a client's connection has ended, as by a way that forgot it. */
+  hideEnds(): void {
+    this.#hidesEnds = true
   }
 
   /** From now on every connection ends at once. */
@@ -55,7 +61,10 @@ export class PgProxy {
       client.pause()
       return
     }
-    client.pipe(upstream)
+    client.pipe(upstream, { end: false })
+    client.on('end', () => {
+      if (!this.#hidesEnds) upstream.end()
+    })
     upstream.pipe(client)
     client.on('data', (chunk: Buffer) => {
       if (this.#toLose && chunk.includes(this.#toLose.text)) this.#lose(client, upstream)

@@ -16,6 +16,7 @@ export function stand(
   duties: Duties,
   name: string,
   lock: Partial<LockSessionOptions> = {},
+  more: Partial<ElectionOptions> = {},
 ) {
   const events = new Signals<ElectionEvent>()
   const stopping = new AbortController()
@@ -44,6 +45,7 @@ export function stand(
     isHearing: () => true,
     recordTermEnd: async () => undefined,
     onEvent: (event) => events.fire(event),
+    ...more,
   }
   const register = db.sql(
     `INSERT INTO replicas (replica_id, name, advertised_url, role, version, active_lock_id)
