@@ -109,8 +109,7 @@ export class Heartbeats {
     return beats.filter(({ owner, seq }) => {
       if (seq === undefined) return true
       const key = ownerKey(owner)
-      const entry = this.#o.directory.find(owner.executor_id)
-      const known = heard.get(key) ?? (entry?.epoch === owner.epoch ? entry.heardSeq : -1)
+      const known = heard.get(key) ?? this.#o.directory.find(owner.executor_id)?.heardSeq ?? -1
       if (seq <= known) return false
       heard.set(key, seq)
       return true
