@@ -16,6 +16,7 @@ import type { Watch } from './leader/watch.ts'
 import type { Log, ReplicaLog } from './log.ts'
 import { runEvery } from './loop.ts'
 import { type Parts, wireParts } from './parts.ts'
+import { rehearse } from './recovery/rehearse.ts'
 import { Cluster } from './services/cluster.ts'
 import { refusal } from './services/serving.ts'
 import { howTermBeforeEnded } from './services/succession.ts'
@@ -198,7 +199,8 @@ function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
 }
 
 function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): ElectionOptions {
-  const { gate, watch, doors, clock, identity, wiring, metrics, onRefusedSettings } = parts
+  const { gate, watch, doors, pools, clock, identity, wiring, metrics } = parts
+  const { migrations, onRefusedSettings } = parts
   const { idleSessionTimeoutMs } = config.timings
   const own = duties(config, log, parts)
   return {
@@ -227,6 +229,7 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
     onPing: (ping) => metrics.pinged(ping),
     onEvent: (event) => {
       metrics.election(event)
+      if (event.type === 'standing') void rehearse(pools.leader, migrations, log)
       if (event.type === 'promoted') tellPromotion(event.term, log, parts)
       seams.onElection?.(event)
     },

@@ -22,8 +22,8 @@ export function openPool({ url, name, size, log, onRefusedSettings }: PoolOption
   const pool = new pg.Pool({
     ...connectionOptions(url, name),
     max: size,
-    // One stays, so that a promotion need not wait for a connection.
-    min: 1,
+    // They stay, so that a promotion need not wait for connections.
+    min: size,
     idleTimeoutMillis: 30_000,
     onConnect: async (client) => {
       client.on('error', (error) => log.debug({ err: error }, 'a pool session ended'))

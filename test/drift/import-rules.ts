@@ -40,7 +40,10 @@ export const rules: Record<string, Rule> = {
     ],
     types: ['log'],
   },
-  parts: { uses: ['leader', 'services', 'sql', 'metrics', ...root], types: ['config', 'log'] },
+  parts: {
+    uses: ['leader', 'recovery', 'services', 'sql', 'metrics', ...root],
+    types: ['config', 'log'],
+  },
   expose: { uses: ['http'], types: ['parts'] },
   duties: {
     uses: ['recovery', 'sweep', 'services', 'sql'],
