@@ -1,0 +1,88 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { afterAll, beforeAll } from 'vitest'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
+import { migrate } from '../../src/sql/migrate.ts'
+import { findBuild, wantedVersion } from '../support/postgres-versions.ts'
+
+const settings = { fsync: 'off', full_page_writes: 'off', max_connections: '100' }
+
+/** A Postgres of one's own: it can be stopped, and its databases are as `understudy migrate` makes them,
+ *  without the guards that other tests add. */
+export class OwnPostgres {
+  readonly #folder: string
+  #server: EmbeddedPostgres | undefined
+  #port: number | undefined
+
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  async start(): Promise<void> {
+    this.#server = await startEmbeddedPostgres({
+      folder: this.#folder,
+      settings,
+      ...(this.#port === undefined ? {} : { port: this.#port }),
+      build: await findBuild(wantedVersion()),
+    })
+    this.#port = this.#server.port
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.stop()
+  }
+
+  get folder(): string {
+    return this.#server?.folder ?? this.#folder
+  }
+
+  url(database: string): string {
+    if (!this.#server) throw new Error('Postgres is not started')
+    return Object.assign(new URL(this.#server.url), { pathname: `/${database}` }).href
+  }
+
+  /** As a superuser, outside any database of ours. */
+  async administer(statement: string): Promise<void> {
+    const admin = new pg.Client({ connectionString: this.#server?.adminUrl })
+    await admin.connect()
+    try {
+      await admin.query(statement)
+    } finally {
+      await admin.end()
+    }
+  }
+
+  async createDatabase(name: string, template = 'template1'): Promise<void> {
+    await this.administer(`CREATE DATABASE ${name} TEMPLATE ${template} OWNER understudy`)
+  }
+
+  async dropDatabase(name: string): Promise<void> {
+    await this.administer(`DROP DATABASE ${name} WITH (FORCE)`)
+  }
+}
+
+/** The name of a database to clone. */
+export const migrated = 'migrated'
+
+/** One server for all tests of a file. */
+export function useOwnPostgres(): () => OwnPostgres {
+  let server: OwnPostgres | undefined
+  const get = () => {
+    if (!server) throw new Error('Postgres is not there yet')
+    return server
+  }
+  beforeAll(async () => {
+    server = new OwnPostgres(await mkdtemp(join(tmpdir(), 'understudy-runbooks-')))
+    await server.start()
+    await server.createDatabase(migrated)
+    await migrate({ url: server.url(migrated) })
+  })
+  afterAll(async () => {
+    if (!server) return
+    await server.stop()
+    await rm(server.folder, { recursive: true, force: true })
+  })
+  return get
+}

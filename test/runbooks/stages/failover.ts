@@ -1,0 +1,17 @@
+import type { Staging } from '../ground.ts'
+
+export const failover: Staging = (ground) => ({
+  'the active was killed, and started again': async () => {
+    await ground.startPair()
+    await ground.stop('one', 'SIGKILL')
+    await ground.replica('two').api.untilActive()
+    await ground.start('one')
+    await ground.until(async () => {
+      const { body } = await ground.replica('two').api.get('/metrics')
+      return /^understudy_promotions_total/m.test(body)
+    })
+  },
+  'the other one stands by again': async () => {
+    await ground.replica('two').api.untilReady()
+  },
+})

@@ -1,0 +1,62 @@
+import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { version } from '../../../src/version.ts'
+import type { Ground, Name, Staging } from '../ground.ts'
+
+const checkout = fileURLToPath(new URL('../../..', import.meta.url))
+
+/** The next build: this one with another version and one migration more. Returns its command. */
+function makeNextBuild(folder: string): string {
+  for (const part of ['src', 'migrations', 'package.json']) {
+    cpSync(join(checkout, part), join(folder, part), { recursive: true })
+  }
+  symlinkSync(join(checkout, 'node_modules'), join(folder, 'node_modules'))
+  const file = join(folder, 'src/version.ts')
+  writeFileSync(file, readFileSync(file, 'utf8').replace(version, '0.2.0'))
+  addMigration(folder, '0004_notes', 'no', 'ALTER TABLE jobs ADD COLUMN note text;')
+  return join(folder, 'src/cli/main.ts')
+}
+
+function addMigration(folder: string, name: string, breaking: string, sql: string) {
+  const head = `-- purpose: an example\n-- breaking: ${breaking}\n\n`
+  writeFileSync(join(folder, 'migrations', `${name}.sql`), `${head}${sql}\n`)
+}
+
+export const upgrade: Staging = (ground) => {
+  const folder = join(ground.folder, 'next')
+  let next = ''
+  const change = async (name: Name, cli?: string) => {
+    await ground.stop(name)
+    await ground.start(name, cli === undefined ? {} : { cli })
+    ground.lookAt(name)
+  }
+  return {
+    'the new build is unpacked': async () => {
+      await ground.startPair()
+      next = makeNextBuild(folder)
+      ground.env.FOLDER = folder
+    },
+    'the new build is on the path': async () => ground.useBuild(next),
+    'the standby has the new build': () => change('two', next),
+    'so has the other': () => change('one', next),
+    'two has the old build again': () => change('two', undefined),
+    'the new build breaks with the old one': async () => {
+      addMigration(folder, '0005_break', 'yes', 'ALTER TABLE jobs DROP COLUMN note;')
+    },
+    'the replicas have noticed': () => untilAhead(ground),
+    'all have the newest build': async () => {
+      await change('one', next)
+      await change('two', next)
+      await ground.until(async () => {
+        const { body } = await ground.replica('two').api.get('/v1/leader')
+        return body.leader !== null
+      })
+    },
+  }
+}
+
+async function untilAhead(ground: Ground) {
+  const { api } = ground.replica('two')
+  await ground.until(async () => (await api.get('/health/ready')).status === 503)
+}
