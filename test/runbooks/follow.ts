@@ -1,3 +1,4 @@
+import { onTestFailed } from 'vitest'
 import { difference } from './compare.ts'
 import type { Ground, Stages } from './ground.ts'
 import type { Block } from './parse.ts'
@@ -6,10 +7,16 @@ import type { Block } from './parse.ts'
 export async function follow(file: string, blocks: Block[], ground: Ground, stages: Stages) {
   const faults: string[] = []
   const entered = new Set<string>()
+  let at = 'before its first line'
+  onTestFailed(() => {
+    process.stderr.write(`${file}: came to ${at}\n`)
+  })
   for (const block of blocks) {
+    at = `line ${block.line}`
     for (const name of block.stages) {
       const stage = stages[name]
       if (!stage) throw new Error(`${file}:${block.line}: nobody stages ${JSON.stringify(name)}`)
+      at = `the stage ${JSON.stringify(name)}`
       await stage()
       entered.add(name)
     }

@@ -61,6 +61,7 @@ export class Ground {
   readonly env: Record<string, string> = {}
   readonly #ports: Record<Name, number>
   readonly #replicas = new Map<Name, Replica>()
+  readonly #staging: pg.Pool
   #cli = cliPath
 
   private constructor(postgres: OwnPostgres, ports: Record<Name, number>) {
@@ -72,6 +73,15 @@ export class Ground {
       UNDERSTUDY_TOKEN: adminToken,
     })
     this.useBuild(cliPath)
+    // It lets go soon: a database is copied only while nobody is in it.
+    this.#staging = new pg.Pool({
+      connectionString: this.databaseUrl,
+      application_name: 'staging',
+      max: 1,
+      idleTimeoutMillis: 200,
+    })
+    this.#staging.on('error', () => undefined)
+    onTestFinished(() => this.#staging.end())
   }
 
   static async prepare(postgres: OwnPostgres): Promise<Ground> {
@@ -138,7 +148,8 @@ export class Ground {
 
   async start(name: Name, options: StartOptions = {}): Promise<Replica> {
     const replica = this.launch(name, options)
-    await replica.log.wait('listening')
+    await Promise.race([replica.log.wait('listening'), replica.process.exited])
+    if (replica.process.hasExited) throw new Error(`${name} ended: see ${this.#logFile(name)}`)
     await replica.api.untilReady()
     return replica
   }
@@ -185,12 +196,7 @@ export class Ground {
   }
 
   async sql<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
-    const client = await this.session('staging')
-    try {
-      return (await client.query<Row>(text, values)).rows
-    } finally {
-      await client.end()
-    }
+    return (await this.#staging.query<Row>(text, values)).rows
   }
 
   /** A session of somebody else. */

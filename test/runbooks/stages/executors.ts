@@ -80,7 +80,8 @@ export const executorLost: Staging = (ground) => {
 
 export const staleFences: Staging = (ground) => ({
   'a frozen executor reported late': async () => {
-    await ground.startPair()
+    // What must never be is looked for at every twelfth interval.
+    await ground.startPair({ env: { UNDERSTUDY_SWEEP_INTERVAL_MS: '100' } })
     ground.lookAt('one')
     const { api } = ground.replica('one')
     const { id } = await api.submit({ kind: 'frame', queue: 'render' })

@@ -5,7 +5,7 @@ export const noActiveReplica: Staging = (ground) => {
   let foreign: pg.Client
   return {
     'all is well': () => ground.startPair(),
-    'no replica runs, and a variable is lost': async () => {
+    'no replica runs, and two variables are wrong': async () => {
       await ground.stop('two')
       await ground.stop('one')
       ground.env.DATABASE_URL = ''

@@ -3,6 +3,9 @@ import type { Staging } from '../ground.ts'
 import { parseRunbook, readRunbook } from '../parse.ts'
 import { takeJob } from './executors.ts'
 
+/** Nobody is silent yet when somebody looks. */
+const env = { UNDERSTUDY_HEARTBEAT_MS: '5000' }
+
 type Holder = Awaited<ReturnType<typeof takeJob>>
 
 /** The raise of the runbook itself. */
@@ -22,7 +25,7 @@ export const restore: Staging = (ground) => {
   }
   return {
     'there is a backup, and life went on': async () => {
-      await ground.startPair()
+      await ground.startPair({ env })
       const { api } = ground.replica('one')
       const epoch = await api.register('gpu-7', { queues: ['render'] })
       await api
@@ -34,9 +37,9 @@ export const restore: Staging = (ground) => {
         )
       const { id } = await api.submit({ kind: 'frame', queue: 'render' })
       ground.env.JOB = id
-      for (const name of ['two', 'one'] as const) await ground.stop(name)
+      for (const name of ['two', 'one'] as const) await ground.stop(name, 'SIGKILL')
       await copy(ground.database, backup)
-      await ground.start('two')
+      await ground.start('two', { env })
       const after = ground.replica('two').api
       await after.untilActive()
       // Without the raise, another life of this database gives out the same (executor, epoch, fence).
@@ -57,7 +60,7 @@ export const restore: Staging = (ground) => {
       expect(await ground.sql('SELECT term FROM leader')).toEqual([{ term: '1' }])
     },
     'the replicas are started': async () => {
-      await ground.startPair()
+      await ground.startPair({ env })
       const { api } = ground.replica('one')
       const beat = { epoch: holder.epoch, assignments: [holder.held] }
       // Whatever was given out before the loss is nobody's any more, though it may well be done again.

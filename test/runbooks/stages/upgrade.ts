@@ -1,6 +1,7 @@
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cliPath } from '../../../src/dev/replica-process.ts'
 import { version } from '../../../src/version.ts'
 import type { Ground, Name, Staging } from '../ground.ts'
 
@@ -26,9 +27,9 @@ function addMigration(folder: string, name: string, breaking: string, sql: strin
 export const upgrade: Staging = (ground) => {
   const folder = join(ground.folder, 'next')
   let next = ''
-  const change = async (name: Name, cli?: string) => {
+  const change = async (name: Name, cli: string) => {
     await ground.stop(name)
-    await ground.start(name, cli === undefined ? {} : { cli })
+    await ground.start(name, { cli })
     ground.lookAt(name)
   }
   return {
@@ -40,7 +41,7 @@ export const upgrade: Staging = (ground) => {
     'the new build is on the path': async () => ground.useBuild(next),
     'the standby has the new build': () => change('two', next),
     'so has the other': () => change('one', next),
-    'two has the old build again': () => change('two', undefined),
+    'two has the old build again': () => change('two', cliPath),
     'the new build breaks with the old one': async () => {
       addMigration(folder, '0005_break', 'yes', 'ALTER TABLE jobs DROP COLUMN note;')
     },
