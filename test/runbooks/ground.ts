@@ -86,6 +86,7 @@ export class Ground {
 
   static async prepare(postgres: OwnPostgres): Promise<Ground> {
     const ports = { one: await findFreePort(), two: await findFreePort() }
+    await postgres.start()
     const ground = new Ground(postgres, ports)
     await postgres.createDatabase(ground.database, migrated)
     onTestFinished(() => postgres.dropDatabase(ground.database))

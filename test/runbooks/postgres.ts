@@ -15,12 +15,15 @@ export class OwnPostgres {
   readonly #folder: string
   #server: EmbeddedPostgres | undefined
   #port: number | undefined
+  #isRunning = false
 
   constructor(folder: string) {
     this.#folder = folder
   }
 
+  /** Nothing, if it runs. */
   async start(): Promise<void> {
+    if (this.#isRunning) return
     this.#server = await startEmbeddedPostgres({
       folder: this.#folder,
       settings,
@@ -28,9 +31,11 @@ export class OwnPostgres {
       build: await findBuild(wantedVersion()),
     })
     this.#port = this.#server.port
+    this.#isRunning = true
   }
 
   async stop(): Promise<void> {
+    this.#isRunning = false
     await this.#server?.stop()
   }
 

@@ -6,8 +6,7 @@ export const noActiveReplica: Staging = (ground) => {
   return {
     'all is well': () => ground.startPair(),
     'no replica runs, and two variables are wrong': async () => {
-      await ground.stop('two')
-      await ground.stop('one')
+      await Promise.all([ground.stop('one', 'SIGKILL'), ground.stop('two', 'SIGKILL')])
       ground.env.DATABASE_URL = ''
       ground.env.UNDERSTUDY_PORT = '99999'
     },
@@ -28,7 +27,7 @@ export const noActiveReplica: Staging = (ground) => {
       ground.lookAt('one')
     },
     'the schema is that of an older build': async () => {
-      await ground.stop('one')
+      await ground.stop('one', 'SIGKILL')
       ground.lookAt('two')
       await ground.sql('DELETE FROM migrations WHERE version = 3')
       await ground.sql('DROP TABLE audit')
@@ -40,7 +39,7 @@ export const noActiveReplica: Staging = (ground) => {
       await api.untilActive()
       foreign = await ground.session('nightly-report')
       const taken = foreign.query('SELECT pg_advisory_lock(504946615666)')
-      await ground.stop('two')
+      await ground.stop('two', 'SIGKILL')
       await taken
       await ground.start('two')
       await ground.untilFound(

@@ -1,4 +1,6 @@
+import { onTestFinished } from 'vitest'
 import type { Staging } from '../ground.ts'
+import { migrated } from '../postgres.ts'
 
 /** As in production: how long a frozen leader is believed is what this is about. */
 const env = { UNDERSTUDY_TRUST_WINDOW_MS: '2000', UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '3000' }
@@ -17,15 +19,15 @@ export const twoLeaders: Staging = (ground) => ({
     ground.lookAt('one')
   },
   'the two have two databases': async () => {
-    await ground.stop('one')
+    await ground.stop('one', 'SIGKILL')
     const other = `${ground.database}_other`
-    await ground.postgres.createDatabase(other, 'migrated')
-    const { process, api } = ground.launch('one', {
+    await ground.postgres.createDatabase(other, migrated)
+    onTestFinished(() => ground.postgres.dropDatabase(other))
+    const { api } = ground.launch('one', {
       env: { DATABASE_URL: ground.postgres.url(other) },
     })
     await api.untilActive()
     await api.submit({ kind: 'frame' })
-    process.exited.then(() => ground.postgres.dropDatabase(other)).catch(() => undefined)
   },
   'one has the database of two': async () => {
     await ground.stop('one')

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cliPath } from '../../../src/dev/replica-process.ts'
 import { version } from '../../../src/version.ts'
-import type { Ground, Name, Staging } from '../ground.ts'
+import type { Name, Staging } from '../ground.ts'
 
 const checkout = fileURLToPath(new URL('../../..', import.meta.url))
 
@@ -45,19 +45,14 @@ export const upgrade: Staging = (ground) => {
     'the new build breaks with the old one': async () => {
       addMigration(folder, '0005_break', 'yes', 'ALTER TABLE jobs DROP COLUMN note;')
     },
-    'the replicas have noticed': () => untilAhead(ground),
+    'the replicas have noticed': async () => {
+      const { api } = ground.replica('two')
+      await ground.until(async () => (await api.get('/health/ready')).status === 503)
+    },
     'all have the newest build': async () => {
-      await change('one', next)
-      await change('two', next)
-      await ground.until(async () => {
-        const { body } = await ground.replica('two').api.get('/v1/leader')
-        return body.leader !== null
-      })
+      await Promise.all([ground.stop('one'), ground.stop('two')])
+      await (await ground.start('one', { cli: next })).api.untilActive()
+      await ground.start('two', { cli: next })
     },
   }
-}
-
-async function untilAhead(ground: Ground) {
-  const { api } = ground.replica('two')
-  await ground.until(async () => (await api.get('/health/ready')).status === 503)
 }
