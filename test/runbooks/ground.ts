@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -166,6 +166,10 @@ export class Ground {
     const { process } = this.replica(name)
     process.kill(signal)
     await process.exited
+    if (signal === 'SIGTERM' && process.exitCode !== 0) {
+      const end = readFileSync(this.#logFile(name), 'utf8').slice(-4_000)
+      throw new Error(`${name} did not stop as asked: exit code ${process.exitCode}\n${end}`)
+    }
   }
 
   /** An agent that runs this for each job of queue `render`. */

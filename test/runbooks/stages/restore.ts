@@ -36,12 +36,15 @@ export const restore: Staging = (ground) => {
           ]),
         )
       const { id } = await api.submit({ kind: 'frame', queue: 'render' })
+      const token = { name: 'gpu-boxes', role: 'executor', executor_id: 'gpu-*' }
+      const created = await api.must(201, api.post('/v1/tokens', token))
       ground.env.JOB = id
       for (const name of ['two', 'one'] as const) await ground.stop(name, 'SIGKILL')
       await copy(ground.database, backup)
       await ground.start('two', { env })
       const after = ground.replica('two').api
       await after.untilActive()
+      await after.must(200, after.request('DELETE', `/v1/tokens/${created.body.id}`))
       // Without the raise, another life of this database gives out the same (executor, epoch, fence).
       holder = await takeJob(after, 'gpu-7', epoch)
       expect(holder.held).toEqual({ job_id: id, fence: 1 })
