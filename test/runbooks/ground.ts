@@ -157,8 +157,10 @@ export class Ground {
 
   /** `one` leads, and `two` stands by. */
   async startPair(options: StartOptions = {}): Promise<void> {
-    await (await this.start('one', options)).api.untilActive()
+    const one = this.launch('one', options)
+    await Promise.race([one.log.wait('lock granted'), one.process.exited])
     await this.start('two', options)
+    await one.api.untilActive()
     this.lookAt('two')
   }
 

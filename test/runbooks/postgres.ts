@@ -39,8 +39,12 @@ export class OwnPostgres {
     await this.#server?.stop()
   }
 
-  get folder(): string {
-    return this.#server?.folder ?? this.#folder
+  /** The folder that was asked for, and the one that the data went to. */
+  async remove(): Promise<void> {
+    await this.stop()
+    for (const folder of new Set([this.#folder, this.#server?.folder ?? this.#folder])) {
+      await rm(folder, { recursive: true, force: true })
+    }
   }
 
   url(database: string): string {
@@ -84,10 +88,6 @@ export function useOwnPostgres(): () => OwnPostgres {
     await server.createDatabase(migrated)
     await migrate({ url: server.url(migrated) })
   })
-  afterAll(async () => {
-    if (!server) return
-    await server.stop()
-    await rm(server.folder, { recursive: true, force: true })
-  })
+  afterAll(() => server?.remove())
   return get
 }

@@ -1,8 +1,6 @@
-import type pg from 'pg'
 import type { Staging } from '../ground.ts'
 
 export const noActiveReplica: Staging = (ground) => {
-  let foreign: pg.Client
   return {
     'all is well': () => ground.startPair(),
     'no replica runs, and two variables are wrong': async () => {
@@ -21,7 +19,7 @@ export const noActiveReplica: Staging = (ground) => {
     },
     'a second process has the name of the first': async () => {
       await ground.postgres.start()
-      await ground.replica('two').api.untilActive()
+      await ground.replica('two').api.untilReady()
       const { log } = ground.launch('one', { env: { UNDERSTUDY_NAME: 'two' } })
       await log.wait('self-test: this replica takes no part')
       ground.lookAt('one')
@@ -35,12 +33,9 @@ export const noActiveReplica: Staging = (ground) => {
       await ground.until(async () => (await api.get('/health/ready')).status === 503)
     },
     'another program holds the lock': async () => {
-      const { api } = ground.replica('two')
-      await api.untilActive()
-      foreign = await ground.session('nightly-report')
-      const taken = foreign.query('SELECT pg_advisory_lock(504946615666)')
       await ground.stop('two', 'SIGKILL')
-      await taken
+      const foreign = await ground.session('nightly-report')
+      await foreign.query('SELECT pg_advisory_lock(504946615666)')
       await ground.start('two')
       await ground.untilFound(
         "SELECT FROM pg_stat_activity WHERE application_name = 'understudy two lock' AND wait_event = 'advisory'",
