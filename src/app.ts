@@ -3,7 +3,7 @@ import type { Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, handlerTimeoutMs } from './config.ts'
-import { duties } from './duties.ts'
+import { duties, prepare } from './duties.ts'
 import { exposition } from './expose.ts'
 import { createMetricsServer } from './http/metrics-server.ts'
 import { buildServer, type Server, type ServerOptions } from './http/server.ts'
@@ -16,7 +16,6 @@ import type { Watch } from './leader/watch.ts'
 import type { Log, ReplicaLog } from './log.ts'
 import { runEvery } from './loop.ts'
 import { type Parts, wireParts } from './parts.ts'
-import { rehearse } from './recovery/rehearse.ts'
 import { Cluster } from './services/cluster.ts'
 import { refusal } from './services/serving.ts'
 import { howTermBeforeEnded } from './services/succession.ts'
@@ -199,8 +198,7 @@ function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
 }
 
 function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): ElectionOptions {
-  const { gate, watch, doors, pools, clock, identity, wiring, metrics } = parts
-  const { migrations, onRefusedSettings } = parts
+  const { gate, watch, doors, clock, identity, wiring, metrics, onRefusedSettings } = parts
   const { idleSessionTimeoutMs } = config.timings
   const own = duties(config, log, parts)
   return {
@@ -229,7 +227,7 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
     onPing: (ping) => metrics.pinged(ping),
     onEvent: (event) => {
       metrics.election(event)
-      if (event.type === 'standing') void rehearse(pools.leader, migrations, log)
+      if (event.type === 'standing') void prepare(parts, log)
       if (event.type === 'promoted') tellPromotion(event.term, log, parts)
       seams.onElection?.(event)
     },

@@ -8,6 +8,7 @@ import { checkSchemaPhase } from './recovery/check-schema.ts'
 import { loadMemoryPhase } from './recovery/load-memory.ts'
 import { markGonePhase } from './recovery/mark-gone.ts'
 import { type Phase, recover } from './recovery/recover.ts'
+import { rehearse } from './recovery/rehearse.ts'
 import { settleDeadlinesPhase } from './recovery/settle-deadlines.ts'
 import { verifyPhase } from './recovery/verify.ts'
 import { refusal } from './services/serving.ts'
@@ -17,6 +18,11 @@ import { scanClaimable } from './sweep/scan-claimable.ts'
 import { runSweeps } from './sweep/scheduler.ts'
 import { verify } from './sweep/verify.ts'
 import { wakeDue } from './sweep/wake-due-jobs.ts'
+
+/** What a standby does as soon as it stands. */
+export function prepare({ pools, migrations }: Parts, log: Log): Promise<void> {
+  return rehearse(pools.leader, migrations, log)
+}
 
 /** What a leader of this build does: the phases of its recovery, in order, and its sweeps. */
 export function duties(config: Config, log: Log, parts: Parts): Duties {

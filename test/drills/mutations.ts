@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the edits are source text
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { copyBuild, type Edit } from '../support/build.ts'
 import type { Drill } from './drill.ts'
 import { runDrill } from './run-drill.ts'
-import { copyBuild, type Edit } from './stage/build.ts'
 
 /** A bug that was put in on purpose. */
 interface Mutation {

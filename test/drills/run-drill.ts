@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Build } from '../support/build.ts'
 import type { Drill } from './drill.ts'
 import { type Figures, figuresOf, type Window } from './figures.ts'
 import { check } from './history/check.ts'
@@ -8,7 +9,6 @@ import { explain } from './history/explain.ts'
 import { readHistory } from './history/read.ts'
 import { monotonic } from './history/record.ts'
 import { countReclaims, judge } from './judge.ts'
-import type { Build } from './stage/build.ts'
 import { Stage } from './stage/stage.ts'
 
 export interface DrillResult {

@@ -40,7 +40,7 @@ export interface Agent {
 
 interface StartOptions {
   env?: Record<string, string>
-  cli?: string
+  program?: string
 }
 
 /** Leases are beaten for often, and what is over is found soon; nobody is taken for dead because this
@@ -62,7 +62,7 @@ export class Ground {
   readonly #ports: Record<Name, number>
   readonly #replicas = new Map<Name, Replica>()
   readonly #staging: pg.Pool
-  #cli = cliPath
+  #program = cliPath
 
   private constructor(postgres: OwnPostgres, ports: Record<Name, number>) {
     this.postgres = postgres
@@ -102,10 +102,10 @@ export class Ground {
   }
 
   /** The build that `understudy` is on the path. */
-  useBuild(cli: string): void {
-    this.#cli = cli
+  useBuild(program: string): void {
+    this.#program = program
     const file = join(this.folder, 'understudy')
-    writeFileSync(file, `#!/bin/sh\nexec '${process.execPath}' '${cli}' "$@"\n`)
+    writeFileSync(file, `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`)
     chmodSync(file, 0o755)
   }
 
@@ -126,7 +126,7 @@ export class Ground {
   }
 
   /** Starts the process; it may not get far. */
-  launch(name: Name, { env = {}, cli = this.#cli }: StartOptions = {}): Replica {
+  launch(name: Name, { env = {}, program = this.#program }: StartOptions = {}): Replica {
     const process = startReplicaProcess({
       name,
       port: this.#ports[name],
@@ -134,7 +134,7 @@ export class Ground {
       adminToken,
       logFile: this.#logFile(name),
       env: { ...quick, ...env },
-      cli,
+      program,
     })
     onTestFinished(async () => {
       process.kill('SIGKILL')
@@ -177,7 +177,7 @@ export class Ground {
   /** An agent that runs this for each job of queue `render`. */
   async agent(id: string, command: string): Promise<Agent> {
     const args = ['agent', '--id', id, '--queue', 'render', '--', 'sh', '-c', command]
-    const child = spawn(process.execPath, [this.#cli, ...args], {
+    const child = spawn(process.execPath, [this.#program, ...args], {
       cwd: this.folder,
       env: this.shellEnv,
       stdio: ['ignore', 'ignore', 'pipe'],

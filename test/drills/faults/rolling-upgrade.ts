@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { migrate, readMigrations } from '../../../src/sql/migrate.ts'
 import { version } from '../../../src/version.ts'
+import { type Build, copyBuild } from '../../support/build.ts'
 import type { Drill } from '../drill.ts'
-import { type Build, copyBuild } from '../stage/build.ts'
 import type { Stage } from '../stage/stage.ts'
 
 export const rollingUpgrade: Drill = {

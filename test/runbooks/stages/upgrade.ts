@@ -1,41 +1,32 @@
-import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { cliPath } from '../../../src/dev/replica-process.ts'
 import { version } from '../../../src/version.ts'
+import { type Build, copyBuild } from '../../support/build.ts'
 import type { Name, Staging } from '../ground.ts'
 
-const checkout = fileURLToPath(new URL('../../..', import.meta.url))
+const migrationOf = (breaking: string, sql: string) =>
+  `-- purpose: an example\n-- breaking: ${breaking}\n\n${sql}\n`
 
-/** The next build: this one with another version and one migration more. Returns its command. */
-function makeNextBuild(folder: string): string {
-  for (const part of ['src', 'migrations', 'package.json']) {
-    cpSync(join(checkout, part), join(folder, part), { recursive: true })
-  }
-  symlinkSync(join(checkout, 'node_modules'), join(folder, 'node_modules'))
-  const file = join(folder, 'src/version.ts')
-  writeFileSync(file, readFileSync(file, 'utf8').replace(version, '0.2.0'))
-  addMigration(folder, '0004_notes', 'no', 'ALTER TABLE jobs ADD COLUMN note text;')
-  return join(folder, 'src/cli/main.ts')
-}
-
-function addMigration(folder: string, name: string, breaking: string, sql: string) {
-  const head = `-- purpose: an example\n-- breaking: ${breaking}\n\n`
-  writeFileSync(join(folder, 'migrations', `${name}.sql`), `${head}${sql}\n`)
+/** The next build: this one with another version and one migration more. */
+function makeNextBuild(folder: string): Promise<Build> {
+  return copyBuild(folder, [{ file: 'src/version.ts', from: `'${version}'`, to: "'0.2.0'" }], {
+    'migrations/0004_notes.sql': migrationOf('no', 'ALTER TABLE jobs ADD COLUMN note text;'),
+  })
 }
 
 export const upgrade: Staging = (ground) => {
   const folder = join(ground.folder, 'next')
   let next = ''
-  const change = async (name: Name, cli: string) => {
+  const change = async (name: Name, program: string) => {
     await ground.stop(name)
-    await ground.start(name, { cli })
+    await ground.start(name, { program })
     ground.lookAt(name)
   }
   return {
     'the new build is unpacked': async () => {
       await ground.startPair()
-      next = makeNextBuild(folder)
+      next = (await makeNextBuild(folder)).program
       ground.env.FOLDER = folder
     },
     'the new build is on the path': async () => ground.useBuild(next),
@@ -43,7 +34,8 @@ export const upgrade: Staging = (ground) => {
     'so has the other': () => change('one', next),
     'two has the old build again': () => change('two', cliPath),
     'the new build breaks with the old one': async () => {
-      addMigration(folder, '0005_break', 'yes', 'ALTER TABLE jobs DROP COLUMN note;')
+      const sql = 'ALTER TABLE jobs DROP COLUMN note;'
+      await writeFile(join(folder, 'migrations/0005_break.sql'), migrationOf('yes', sql))
     },
     'the replicas have noticed': async () => {
       const { api } = ground.replica('two')
@@ -51,8 +43,8 @@ export const upgrade: Staging = (ground) => {
     },
     'all have the newest build': async () => {
       await Promise.all([ground.stop('one'), ground.stop('two')])
-      await (await ground.start('one', { cli: next })).api.untilActive()
-      await ground.start('two', { cli: next })
+      await (await ground.start('one', { program: next })).api.untilActive()
+      await ground.start('two', { program: next })
     },
   }
 }

@@ -1,9 +1,9 @@
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { type Migration, readMigrations } from '../../../src/sql/migrate.ts'
+import { type Migration, readMigrations } from '../../src/sql/migrate.ts'
 
-const root = fileURLToPath(new URL('../../../', import.meta.url))
+const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** A change of one file of a build. */
 export interface Edit {
