@@ -31,6 +31,8 @@ export interface ReplicaEvent {
   name: string
   replicaId: string
   url: string
+  /** What the balancer calls the place that it runs in, if it stands behind one. */
+  server?: string
 }
 
 /** One request, one try. What becomes of it is an `answer` or a `lost` line with the same `op`; neither:
@@ -54,6 +56,8 @@ export interface AnswerEvent {
   at: number
   op: string
   status: number
+  /** The server that answered, as the balancer says; absent: there was none between. */
+  servedBy?: string
   /** undefined: it was no JSON. */
   body?: unknown
 }

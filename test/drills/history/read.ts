@@ -9,6 +9,7 @@ const Line = z.discriminatedUnion('type', [
   z.object({
     ...{ type: z.literal('replica'), at },
     ...{ name: z.string(), replicaId: z.string(), url: z.string() },
+    server: z.string().optional(),
   }),
   z.object({
     ...{ type: z.literal('invoke'), at, op: z.string(), actor: z.string() },
@@ -16,7 +17,7 @@ const Line = z.discriminatedUnion('type', [
   }),
   z.object({
     ...{ type: z.literal('answer'), at, op: z.string(), status: z.number() },
-    body: z.unknown().optional(),
+    ...{ servedBy: z.string().optional(), body: z.unknown().optional() },
   }),
   z.object({
     ...{ type: z.literal('lost'), at, op: z.string(), why: z.string(), wasSent: z.boolean() },

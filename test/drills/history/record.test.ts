@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import type { RequestListener } from 'node:http'
 import { join } from 'node:path'
@@ -28,7 +29,7 @@ async function record(url: string, timeoutMs = 5_000) {
     // What became of it stands in the history.
   }
   end()
-  await recorder.close()
+  recorder.close()
   const lines = (await readFile(file, 'utf8')).trim().split('\n')
   return lines.map((line) => JSON.parse(line))
 }
@@ -51,6 +52,38 @@ test('a request and its answer are written down, with both bodies', async () => 
     { type: 'answer', op: 'somebody:1', status: 201, body: { job: { id: 'x' } } },
   ])
   expect(events[1].at).toBeGreaterThan(events[0].at)
+})
+
+test('an answer names the server that the balancer had it from', async () => {
+  const [, answer] = await recordFrom((_, response) => {
+    response.writeHead(200, { Via: 'x-served-by', 'X-Served-By': 'two', 'X-Other': 'one' }).end()
+  })
+  expect(answer).toMatchObject({ type: 'answer', status: 200, servedBy: 'two' })
+})
+
+test('without a balancer an answer names no server', async () => {
+  const [, answer] = await recordFrom((_, response) =>
+    response.writeHead(200, { 'X-Other': 'x-served-by' }).end(),
+  )
+  expect(answer).not.toHaveProperty('servedBy')
+})
+
+test('a process that is killed leaves out nothing that it had written', async () => {
+  const file = join(tempFolder('record'), 'history.jsonl')
+  const program = `import { Recorder } from '${new URL('record.ts', import.meta.url)}'
+    const recorder = new Recorder(process.argv[1])
+    for (let count = 0; count < 100; count += 1) recorder.write({ type: 'drained' })
+    process.kill(process.pid, 'SIGKILL')`
+  const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', program, file])
+  expect(signal).toBe('SIGKILL')
+  expect((await readFile(file, 'utf8')).match(/"drained"}\n/g)).toHaveLength(100)
+})
+
+test('a line after the end is an error', () => {
+  const recorder = new Recorder(join(tempFolder('record'), 'history.jsonl'))
+  recorder.close()
+  recorder.close()
+  expect(() => recorder.write({ type: 'drained' })).toThrow('is closed')
 })
 
 test('an answer without JSON has no body', async () => {

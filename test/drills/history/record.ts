@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { createWriteStream, type WriteStream } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import type { HistoryEvent } from './events.ts'
 
 /** Milliseconds of the clock that all processes of this machine share. */
@@ -7,16 +7,18 @@ export function monotonic(): number {
   return Number(process.hrtime.bigint()) / 1e6
 }
 
-/** Writes events as JSON lines, each stamped with when it was written. */
+/** Writes events as JSON lines, each stamped with when it was written. A line is in the file before anything
+ *  else is done: a process that is killed leaves out no request that it sent. */
 export class Recorder {
-  readonly #file: WriteStream
+  #file: number | undefined
 
   constructor(file: string) {
-    this.#file = createWriteStream(file, { flags: 'a' })
+    this.#file = openSync(file, 'a')
   }
 
   write(event: Unstamped<HistoryEvent>): void {
-    this.#file.write(`${JSON.stringify({ at: monotonic(), ...event })}\n`)
+    if (this.#file === undefined) throw new Error(`the history is closed: ${event.type}`)
+    writeSync(this.#file, `${JSON.stringify({ at: monotonic(), ...event })}\n`)
   }
 
   /** Ties the two clocks together. A pause between reading them would shift every commit that is told by it. */
@@ -31,8 +33,9 @@ export class Recorder {
     }
   }
 
-  close(): Promise<void> {
-    return new Promise((resolve) => this.#file.end(resolve))
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file)
+    this.#file = undefined
   }
 }
 
@@ -41,7 +44,8 @@ type Unstamped<E> = E extends HistoryEvent ? Omit<E, 'at'> & { at?: number } : n
 /** What undici's channels say of a request; the same object in all messages about it. */
 interface Told {
   request: { origin: string; method: string; path: string; body: unknown }
-  response?: { statusCode: number }
+  /** Of headers, names and values in turn. */
+  response?: { statusCode: number; headers: Buffer[] }
   chunk?: Buffer
   error?: Error
 }
@@ -49,6 +53,7 @@ interface Told {
 interface Try {
   op: string
   status: number
+  servedBy: string | undefined
   chunks: Buffer[]
   wasSent: boolean
 }
@@ -57,34 +62,15 @@ interface Try {
  *  itself tells of each try, past all code of the SDK. Returns what ends that. */
 export function recordRequests(recorder: Recorder, actor: string): () => void {
   const tries = new WeakMap<object, Try>()
+  const heard = listenersOf(recorder)
   let count = 0
   const begin = ({ request }: Told) => {
     const { origin: url, method, path } = request
     if (!path.startsWith('/v1/')) return
     count += 1
     const op = `${actor}:${count}`
-    tries.set(request, { op, status: 0, chunks: [], wasSent: false })
+    tries.set(request, { op, status: 0, servedBy: undefined, chunks: [], wasSent: false })
     recorder.write({ type: 'invoke', op, actor, method, url, path, body: parse(request.body) })
-  }
-  const heard: Record<string, (told: Told, its: Try) => void> = {
-    'undici:client:sendHeaders': (_, its) => {
-      its.wasSent = true
-    },
-    'undici:request:headers': ({ response }, its) => {
-      its.status = response?.statusCode ?? 0
-    },
-    'undici:request:bodyChunkReceived': ({ chunk }, its) => {
-      if (chunk) its.chunks.push(chunk)
-    },
-    'undici:request:trailers': (_, { op, status, chunks }) => {
-      const body = parse(Buffer.concat(chunks))
-      recorder.write({ type: 'answer', op, status, ...(body === undefined ? {} : { body }) })
-    },
-    'undici:request:error': ({ error }, { op, wasSent }) => {
-      const { code } = (error ?? {}) as { code?: unknown }
-      const why = typeof code === 'string' ? code : (error?.message ?? 'unknown')
-      recorder.write({ type: 'lost', op, why, wasSent })
-    },
   }
   const hear = (message: unknown, channel: string | symbol) => {
     const told = message as Told
@@ -100,6 +86,42 @@ export function recordRequests(recorder: Recorder, actor: string): () => void {
 }
 
 const created = 'undici:request:create'
+
+/** What each channel tells of a try that has begun. */
+function listenersOf(recorder: Recorder): Record<string, (told: Told, its: Try) => void> {
+  return {
+    'undici:client:sendHeaders': (_, its) => {
+      its.wasSent = true
+    },
+    'undici:request:headers': ({ response }, its) => {
+      its.status = response?.statusCode ?? 0
+      its.servedBy = findHeader(response?.headers ?? [], 'x-served-by')
+    },
+    'undici:request:bodyChunkReceived': ({ chunk }, its) => {
+      if (chunk) its.chunks.push(chunk)
+    },
+    'undici:request:trailers': (_, { op, status, servedBy, chunks }) => {
+      const body = parse(Buffer.concat(chunks))
+      recorder.write({
+        ...{ type: 'answer', op, status },
+        ...(servedBy === undefined ? {} : { servedBy }),
+        ...(body === undefined ? {} : { body }),
+      })
+    },
+    'undici:request:error': ({ error }, { op, wasSent }) => {
+      const { code } = (error ?? {}) as { code?: unknown }
+      const why = typeof code === 'string' ? code : (error?.message ?? 'unknown')
+      recorder.write({ type: 'lost', op, why, wasSent })
+    },
+  }
+}
+
+function findHeader(headers: Buffer[], name: string): string | undefined {
+  const at = headers.findIndex(
+    (header, index) => index % 2 === 0 && `${header}`.toLowerCase() === name,
+  )
+  return at < 0 ? undefined : `${headers[at + 1]}`
+}
 
 /** undefined: it is no JSON. */
 function parse(body: unknown): unknown {

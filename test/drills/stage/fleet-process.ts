@@ -36,4 +36,4 @@ await Promise.all(
     }).run(draining.signal),
   ),
 )
-await recorder.close()
+recorder.close()

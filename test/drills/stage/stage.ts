@@ -179,7 +179,7 @@ export class Stage {
     this.#forgetBalancer?.()
     await Promise.all([...this.#cables, ...this.#toBalanced].map((cable) => cable.remove()))
     await this.#postgres?.stop()
-    await this.recorder.close()
+    this.recorder.close()
   }
 
   /** The way from the balancer to a replica. */

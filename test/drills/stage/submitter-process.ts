@@ -55,4 +55,4 @@ for (let n = 0; !stopping.signal.aborted; n += 1) {
 }
 await Promise.all(unacknowledged)
 await client.close()
-await recorder.close()
+recorder.close()
