@@ -1,3 +1,4 @@
+import { activeStories } from './bad-active.ts'
 import { budgetStories } from './bad-budgets.ts'
 import { durableStories } from './bad-durable.ts'
 import { ownerStories } from './bad-owners.ts'
@@ -136,66 +137,6 @@ const outcomeStories: BadStory[] = [
       success2.asked.at += 1_000
       success2.answered.at += 1_000
     },
-  },
-]
-
-const activeStories: BadStory[] = [
-  {
-    title: 'a replica whose term is over answers a heartbeat',
-    invariant: 12,
-    rule: 'onlyTheActiveServes',
-    change: ({ beat2 }) => {
-      beat2.asked.url = 'http://a/'
-    },
-  },
-  {
-    title: 'a standby answers an executor while the other leads',
-    invariant: 12,
-    rule: 'onlyTheActiveServes',
-    change: ({ registration }) => {
-      registration.asked.url = 'http://b'
-    },
-  },
-  {
-    title: 'a replica answers before its recovery is done',
-    invariant: 12,
-    rule: 'onlyTheActiveServes',
-    change: ({ second }) => {
-      second.recovery.committedAt += 200
-    },
-  },
-  {
-    title: 'somebody behind the balancer answers while nobody has recovered',
-    invariant: 12,
-    rule: 'onlyTheActiveServes',
-    change: ({ s, first }) => {
-      first.recovery.committedAt += 60
-      for (const event of s.events) {
-        if (event.type === 'invoke') event.url = 'http://balancer'
-      }
-    },
-  },
-  {
-    title: 'a process that began anew at the URL of the active answers in its stead',
-    invariant: 12,
-    rule: 'onlyTheActiveServes',
-    change: ({ s }) => {
-      s.replica('b2', 'http://b')
-      s.wait(1_000)
-      s.register('x3')
-    },
-  },
-  {
-    title: 'an answer names a term that is over, before anybody was told of the next',
-    invariant: 12,
-    rule: 'answersNameTheTermThatServed',
-    change: ({ beat2 }) => Object.assign(beat2.answered.body as object, { term: 1 }),
-  },
-  {
-    title: 'an answer names a term that never was',
-    invariant: 12,
-    rule: 'answersNameTheTermThatServed',
-    change: ({ beat4 }) => Object.assign(beat4.answered.body as object, { term: 7 }),
   },
 ]
 

@@ -60,11 +60,11 @@ function describe(event: HistoryEvent, violation: Violation): string {
     case 'clock':
       return `clock: ${new Date(event.wall).toISOString()}`
     case 'replica':
-      return `replica ${event.name} began at ${event.url} as ${event.replicaId}`
+      return `replica ${event.name} began at ${event.url}${event.server ? ` (server ${event.server})` : ''} as ${event.replicaId}`
     case 'invoke':
       return `${event.op} ${event.actor} asks ${event.url}: ${event.method} ${event.path} ${brief(event.body)}`
     case 'answer':
-      return `${event.op} answered ${event.status} ${brief(event.body)}`
+      return `${event.op} answered ${event.status}${event.servedBy ? ` by ${event.servedBy}` : ''} ${brief(event.body)}`
     case 'lost':
       return `${event.op} lost: ${event.why}${event.wasSent ? '' : ' (never sent)'}`
     case 'gave_up':

@@ -4,8 +4,8 @@ import { heartbeatMs, leaseTtlMs, Story } from './stories.ts'
  *  offer, a process that is replaced, answers that never come. The steps by name, to be changed one at a time. */
 export function goodStory() {
   const s = new Story()
-  s.replica('a')
-  s.replica('b')
+  s.replica('a', { server: 'one' })
+  s.replica('b', { server: 'two' })
   const first = s.promote('a')
   const keyed = s.submit('job-1', { key: 'once' })
   const replay = s.replay(keyed)
@@ -84,9 +84,10 @@ function unknownOutcomes(s: Story) {
   const secondTry = s.submit('job-6', { key: 'twice' })
   const balancers = s.ask('/v1/jobs', { kind: 'work', idempotency_key: 'thrice' })
   s.answer(balancers, 503, undefined)
-  s.actor = 'fleet-1'
+  Object.assign(s, { actor: 'fleet-2', url: 'http://balancer', servedBy: 'two' })
   const claim6 = s.claim('x1', 'job-6')
   const failure6 = s.report('x1', 'job-6', 'failed')
+  Object.assign(s, { actor: 'fleet-1', url: 'http://b', servedBy: undefined })
   return { notDone, done, refused, secondTry, balancers, claim6, failure6 }
 }
 

@@ -36,6 +36,35 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
     },
   },
   {
+    title:
+      'an executor is served by the active, as the balancer says, and by the next at its place',
+    change: ({ s }) => {
+      s.url = 'http://balancer'
+      s.servedBy = 'two'
+      s.register('x3')
+      s.replica('b2', { url: 'http://b', server: 'two' })
+      s.wait(1_000)
+      s.promote('b2')
+      s.register('x4')
+    },
+  },
+  {
+    title: 'the balancer names a server, and the history does not say who that is',
+    change: ({ s }) => {
+      for (const event of s.events) if (event.type === 'replica') delete event.server
+      s.url = 'http://balancer'
+      s.servedBy = 'one'
+      s.register('x3')
+    },
+  },
+  {
+    title: 'a replica that was called by its URL answers, whatever stands in between',
+    change: ({ s }) => {
+      s.servedBy = 'three'
+      s.register('x3')
+    },
+  },
+  {
     title: 'a submit that could not reach the database makes a job',
     change: ({ s }) => {
       const { asked, answered } = s.submit('job-9', { kind: 'another' })
@@ -105,7 +134,7 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
     title: 'a replica restarts at its URL under a new id, and leads',
     change: ({ s }) => {
       s.wait(1_000)
-      s.replica('a2', 'http://a')
+      s.replica('a2', { url: 'http://a' })
       s.wait(1_000)
       s.promote('a2')
       s.url = 'http://a'

@@ -12,13 +12,15 @@ type Served = Done<'register' | 'poll' | 'heartbeat' | 'report'>
 const onlyTheActiveServes: Rule = function* onlyTheActiveServes(h) {
   const all = recovered(h)
   const byReplica = Map.groupBy(all, ({ replicaId }) => replicaId)
-  const byUrl = Map.groupBy(h.replicas, ({ url }) => bare(url))
+  const findPlace = placesOf(h)
   for (const op of served(h)) {
-    const called = candidates(byUrl.get(bare(op.invoke.url)) ?? [], op)
-    const terms = called.length > 0 ? called.map((id) => byReplica.get(id) ?? []) : [all]
+    const { replicas, name } = findPlace(op)
+    const called = candidates(replicas ?? [], op)
+    const isAnybody = called.length === 0 && replicas?.length !== 0
+    const terms = isAnybody ? [all] : called.map((id) => byReplica.get(id) ?? [])
     if (terms.some((list) => findServing(list, op))) continue
     const { executorId, kind } = op.ask
-    const who = called.length > 0 ? called.join(' or ') : `any replica behind ${op.invoke.url}`
+    const who = called.length > 0 ? called.join(' or ') : `any replica behind ${name}`
     const what = `a ${kind} of executor ${executorId} was answered ${op.answer.status} by ${who}, which could not serve then`
     const near = nearest(h.terms, op.invoke.at)
     const events = [...near.map(({ promoted }) => promoted.event), ...eventsOf(op)]
@@ -64,7 +66,23 @@ function findServing(lives: (TermLife & { recoveredAt: number })[], op: Served) 
   return life && life.recoveredAt <= op.answer.at + toleranceMs ? life : undefined
 }
 
-/** The processes that this URL can have meant between question and answer: the last that began before,
+/** Where an answer came from, and all that ever ran there: at the URL that was called, or at the server that
+ *  the balancer names. undefined: the history does not say. */
+function placesOf({ replicas }: Indexed) {
+  const byUrl = Map.groupBy(replicas, ({ url }) => bare(url))
+  const balanced = replicas.filter(({ server }) => server !== undefined)
+  const byServer = Map.groupBy(balanced, ({ server }) => server)
+  return ({ invoke, answer }: Served): { replicas: ReplicaEvent[] | undefined; name: string } => {
+    const direct = byUrl.get(bare(invoke.url))
+    const { servedBy } = answer
+    if (direct || servedBy === undefined || byServer.size === 0) {
+      return { replicas: direct, name: invoke.url }
+    }
+    return { replicas: byServer.get(servedBy) ?? [], name: `${invoke.url} as ${servedBy}` }
+  }
+}
+
+/** The processes that this place can have meant between question and answer: the last that began before,
  *  and any that began meanwhile. */
 function candidates(replicas: ReplicaEvent[], { invoke, answer }: Served): string[] {
   const after = firstIndex(replicas.length, (index) => (replicas[index]?.at ?? 0) > answer.at)

@@ -58,8 +58,8 @@ test('a violation is explained by what happened to its job, and the faults aroun
   const [violation] = check(s.events)
   expect(violation && explain(violation, s.events)).toMatchInlineSnapshot(`
     "invariant 1, writersAreInForce: commit 18 was written by term 1 of a-id, under term 2 of b-id
-       -1243.0 ms  replica a began at http://a as a-id
-       -1243.0 ms  replica b began at http://b as b-id
+       -1243.0 ms  replica a began at http://a (server one) as a-id
+       -1243.0 ms  replica b began at http://b (server two) as b-id
        -1222.0 ms  commit 1 by no term: insert leader term=1 replica_id=a-id; insert terms term=1 replica_id=a-id recovery=[]
        -1081.0 ms  fault start: kill on a
         -546.0 ms  commit 15 by no term: update leader term=2 replica_id=b-id; insert terms term=2 replica_id=b-id recovery=[]
@@ -75,8 +75,8 @@ test('a lost lease is explained from its claim on, without the story of other jo
   const [violation] = check(s.events)
   expect(violation && explain(violation, s.events)).toMatchInlineSnapshot(`
     "invariant 11, lossesAreCounted: a lease of job job-3 was lost, and its lost leases went from 0 to 0
-       -4345.0 ms  replica a began at http://a as a-id
-       -4345.0 ms  replica b began at http://b as b-id
+       -4345.0 ms  replica a began at http://a (server one) as a-id
+       -4345.0 ms  replica b began at http://b (server two) as b-id
        -4324.0 ms  commit 1 by no term: insert leader term=1 replica_id=a-id
        -4273.0 ms  op-3 fleet-1 asks http://balancer: POST /v1/jobs/batch {"jobs":[{"kind":"work"},{"kind":"work"}]}
        -4271.0 ms  commit 4 by no term: insert jobs id=job-3 queue=default kind=work state=available fence=0 attempt=0 max_attempts=5 lost_leases=0

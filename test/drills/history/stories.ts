@@ -36,6 +36,8 @@ export class Story {
   /** Where requests go, and how long one takes. */
   url = 'http://balancer'
   actor = 'fleet-1'
+  /** What the balancer says of its answers. */
+  servedBy: string | undefined
   #now = 0
   #orders = 0
   #ops = 0
@@ -52,8 +54,12 @@ export class Story {
     this.events.push({ type: 'clock', at: this.#now, wall: epochStart + this.#now })
   }
 
-  replica(name: string, url = `http://${name}`): void {
-    this.events.push({ type: 'replica', at: this.#now, name, replicaId: `${name}-id`, url })
+  replica(
+    name: string,
+    { url = `http://${name}`, server }: { url?: string; server?: string } = {},
+  ) {
+    const place = { url, ...(server === undefined ? {} : { server }) }
+    this.events.push({ type: 'replica', at: this.#now, name, replicaId: `${name}-id`, ...place })
   }
 
   fault(fault: string, target: string, phase: FaultEvent['phase'] = 'start'): FaultEvent {
@@ -207,7 +213,8 @@ export class Story {
 
   answer({ op }: InvokeEvent, status: number, body: unknown): AnswerEvent {
     this.#now += 1
-    const event = { type: 'answer', at: this.#now, op, status, body } as const
+    const by = this.servedBy === undefined ? {} : { servedBy: this.servedBy }
+    const event = { type: 'answer', at: this.#now, op, status, ...by, body } as const
     this.events.push(event)
     return event
   }
