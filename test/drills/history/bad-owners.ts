@@ -1,6 +1,6 @@
 import type { BadStory } from './bad-story.ts'
-import type { HistoryEvent } from './events.ts'
-import { rowOf } from './stories.ts'
+import type { HistoryEvent, InvokeEvent } from './events.ts'
+import { leaseTtlMs, rowOf, type Story } from './stories.ts'
 
 const poll = (executorId: string) => `/v1/executors/${executorId}/poll`
 
@@ -66,22 +66,78 @@ export const ownerStories: BadStory[] = [
   {
     title: 'a report is accepted as succeeded and recorded as failed',
     invariant: 2,
-    rule: 'acceptedReportsAreTheAttempt',
+    rule: 'countedReportsAreTheAttempt',
     change: ({ success2 }) => {
       rowOf(success2.commit, 'attempts').outcome = 'failed'
+    },
+  },
+  duplicate('another outcome', (s) => s.askToReport('x1', 'job-1', 1, 'failed')),
+  duplicate('another executor', (s) => s.askToReport('x2', 'job-1', 1, 'succeeded')),
+  duplicate('another epoch', (s) => {
+    const asked = s.askToReport('x1', 'job-1', 1, 'succeeded')
+    return Object.assign(asked, { body: { ...(asked.body as object), epoch: 9 } })
+  }),
+  {
+    title: 'a late report is called a duplicate of the loss of its lease',
+    invariant: 2,
+    rule: 'countedReportsAreTheAttempt',
+    change: ({ rejected }) => Object.assign(rejected.body as object, told('job-3', 'duplicate')),
+  },
+  ...['stale_fence', 'stale_epoch', 'not_found', 'already_final'].map(
+    (reason): BadStory => ({
+      title: `an owner is rejected: ${reason}`,
+      invariant: 2,
+      rule: 'ownersAreHeard',
+      change: ({ s }) => rejectOwner(s, told('job-5', 'rejected', reason)),
+    }),
+  ),
+  {
+    title: 'an owner is rejected, and loses its lease later',
+    invariant: 2,
+    rule: 'ownersAreHeard',
+    change: ({ s }) => {
+      rejectOwner(s, told('job-5', 'rejected', 'stale_fence'))
+      s.wait(2 * leaseTtlMs)
+      s.takeBack('job-5', 'lost')
+    },
+  },
+  {
+    title: 'an owner is rejected, and registers anew later',
+    invariant: 2,
+    rule: 'ownersAreHeard',
+    change: ({ s }) => {
+      rejectOwner(s, told('job-5', 'rejected', 'stale_epoch'))
+      s.wait(100)
+      s.register('x1')
+    },
+  },
+  {
+    title: 'an owner is told nothing of its report',
+    invariant: 2,
+    rule: 'ownersAreHeard',
+    change: ({ s }) => rejectOwner(s, { results: [] }),
+  },
+  {
+    title: 'what had counted is rejected when it is reported again',
+    invariant: 2,
+    rule: 'ownersAreHeard',
+    change: ({ s }) => {
+      s.wait(100)
+      const again = s.askToReport('x1', 'job-2', 1, 'succeeded')
+      s.answer(again, 200, told('job-2', 'rejected', 'already_final'))
     },
   },
   {
     title: 'a report is accepted twice',
     invariant: 2,
     rule: 'oneVerdict',
-    change: ({ duplicate }) => Object.assign(duplicate.body as object, accepted('job-1')),
+    change: ({ duplicate }) => Object.assign(duplicate.body as object, told('job-1', 'accepted')),
   },
   {
     title: 'the late success of a lost owner is accepted like that of the next',
     invariant: 2,
     rule: 'oneSuccess',
-    change: ({ rejected }) => Object.assign(rejected.body as object, accepted('job-3')),
+    change: ({ rejected }) => Object.assign(rejected.body as object, told('job-3', 'accepted')),
   },
   {
     title: 'an assignment goes to another epoch than its lease',
@@ -127,8 +183,26 @@ export const ownerStories: BadStory[] = [
   },
 ]
 
-function accepted(id: string) {
-  return { results: [{ job_id: id, status: 'accepted' }] }
+function told(id: string, status: string, reason?: string) {
+  return { results: [{ job_id: id, status, reason }] }
+}
+
+/** A second report on job-1, which succeeded by x1. */
+function duplicate(of: string, ask: (s: Story) => InvokeEvent): BadStory {
+  return {
+    title: `a report is called a duplicate that is of ${of}`,
+    invariant: 2,
+    rule: 'countedReportsAreTheAttempt',
+    change: ({ s }) => void s.answer(ask(s), 200, told('job-1', 'duplicate')),
+  }
+}
+
+/** x1 holds job-5, reports on it, and is answered so. */
+function rejectOwner(s: Story, body: object) {
+  s.claim('x1', 'job-5')
+  s.wait(100)
+  s.answer(s.askToReport('x1', 'job-5', 1, 'succeeded'), 200, body)
+  s.wait(100)
 }
 
 /** Calls a fence of a job by another number, wherever it is told. */

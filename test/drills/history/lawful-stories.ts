@@ -1,6 +1,6 @@
 import { holdUnheard, remove } from './bad-story.ts'
 import type { GoodStory } from './good-story.ts'
-import { rowOf } from './stories.ts'
+import { leaseTtlMs, rowOf } from './stories.ts'
 
 /** What looks like a fault and is none. */
 export const lawfulStories: { title: string; change(good: GoodStory): void }[] = [
@@ -131,6 +131,81 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
     },
   },
   {
+    title: 'two reports differ, and the one that was sent first is judged last',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      s.wait(100)
+      const second = s.askToReport('x1', 'job-5', 1, 'failed')
+      s.report('x1', 'job-5', 'succeeded')
+      s.wait(100)
+      s.answer(second, 200, rejected('job-5', 'already_final'))
+    },
+  },
+  {
+    title: 'a report is sent again while the first is judged, and is a duplicate',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      s.wait(100)
+      const again = s.askToReport('x1', 'job-5', 1, 'succeeded')
+      remove(s.events, s.report('x1', 'job-5', 'succeeded').answered)
+      s.answer(again, 200, { results: [{ job_id: 'job-5', status: 'duplicate' }] })
+    },
+  },
+  {
+    title: 'a report is rejected whose lease ended while it was under way',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      s.wait(2 * leaseTtlMs)
+      const late = s.askToReport('x1', 'job-5', 1, 'succeeded')
+      s.takeBack('job-5', 'lost')
+      s.answer(late, 200, rejected('job-5', 'stale_fence'))
+    },
+  },
+  {
+    title: 'a report names a lease that begins only while it is under way',
+    change: ({ s }) => {
+      const early = s.askToReport('x1', 'job-5', 1, 'succeeded')
+      s.claim('x1', 'job-5')
+      s.wait(100)
+      s.answer(early, 200, rejected('job-5', 'stale_fence'))
+    },
+  },
+  {
+    title:
+      'an executor that has registered anew is rejected, though nobody has taken its lease back',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      s.wait(100)
+      const late = s.askToReport('x1', 'job-5', 1, 'succeeded')
+      const { commit } = s.register('x1')
+      const ends = commit.changes.splice(0, 2)
+      s.answer(late, 200, rejected('job-5', 'stale_epoch'))
+      s.wait(100)
+      s.write(ends)
+    },
+  },
+  {
+    title: 'a job that succeeded is reported again by an older self of its executor',
+    change: ({ s }) => {
+      s.register('x1')
+      s.wait(100)
+      const late = s.ask('/v1/executors/x1/report', {
+        epoch: 1,
+        reports: [{ job_id: 'job-2', fence: 1, outcome: 'succeeded' }],
+      })
+      s.answer(late, 200, rejected('job-2', 'stale_epoch'))
+    },
+  },
+  {
+    title: 'somebody else is rejected while the owner works',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      s.wait(100)
+      s.answer(s.askToReport('x2', 'job-5', 1, 'succeeded'), 200, rejected('job-5', 'stale_fence'))
+      s.wait(100)
+    },
+  },
+  {
     title: 'a replica restarts at its URL under a new id, and leads',
     change: ({ s }) => {
       s.wait(1_000)
@@ -142,3 +217,7 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
     },
   },
 ]
+
+function rejected(id: string, reason: string) {
+  return { results: [{ job_id: id, status: 'rejected', reason }] }
+}

@@ -1,6 +1,7 @@
 import { toleranceMs } from './clocks.ts'
 import { addTo, endsLease, findLease, givesLease, type Lease, leaseKey } from './indexed.ts'
-import { assignedBy, type Done, doneOps, heldBy, type Op, verdictsOf } from './requests.ts'
+import { assignedBy, type Done, doneOps, heldBy } from './requests.ts'
+import { verdicts } from './verdicts.ts'
 import { eventsOf, type Rule } from './violation.ts'
 
 /** Invariant 2: by commits first; then what executors were told has to agree with them. */
@@ -69,50 +70,6 @@ const endsAreRecorded: Rule = function* endsAreRecorded({ commits }) {
   }
 }
 
-const acceptedReportsAreTheAttempt: Rule = function* acceptedReportsAreTheAttempt(h) {
-  for (const op of doneOps(h.ops, 'report')) {
-    const { executorId, epoch } = op.ask
-    for (const { jobId, fence, outcome, status } of verdictsOf(op)) {
-      const attempt = h.attempts.get(leaseKey(jobId, fence))?.[0]
-      if (!attempt || status !== 'accepted') continue
-      const told = `${outcome} by ${executorId}, epoch ${epoch}`
-      const stands = `${attempt.outcome} by ${attempt.executorId}, epoch ${attempt.epoch}`
-      if (told === stands) continue
-      const what = `job ${jobId}, fence ${fence}: accepted as ${told}, recorded as ${stands}`
-      const events = [attempt.commit.event, ...eventsOf(op)]
-      yield { what, jobId, executorId, at: op.answer.at, events }
-    }
-  }
-}
-
-const oneVerdict: Rule = function* oneVerdict({ ops }) {
-  const accepted = new Map<string, { op: Op; outcome: string }>()
-  for (const op of doneOps(ops, 'report')) {
-    for (const { jobId, fence, outcome, status } of verdictsOf(op)) {
-      if (status !== 'accepted') continue
-      const earlier = accepted.get(leaseKey(jobId, fence))
-      accepted.set(leaseKey(jobId, fence), { op, outcome })
-      if (!earlier) continue
-      const what = `two reports on job ${jobId}, fence ${fence}, were accepted: ${earlier.outcome} and ${outcome}`
-      yield { what, jobId, at: op.answer.at, events: eventsOf(earlier.op, op) }
-    }
-  }
-}
-
-const oneSuccess: Rule = function* oneSuccess({ ops }) {
-  const succeeded = new Map<string, { op: Done<'report'>; fence: number }>()
-  for (const op of doneOps(ops, 'report')) {
-    for (const { jobId, fence, outcome, status } of verdictsOf(op)) {
-      if (status !== 'accepted' || outcome !== 'succeeded') continue
-      const earlier = succeeded.get(jobId)
-      succeeded.set(jobId, { op, fence })
-      if (!earlier || earlier.fence === fence) continue
-      const what = `two successes of job ${jobId} were accepted: of ${earlier.op.ask.executorId}, fence ${earlier.fence}, and of ${op.ask.executorId}, fence ${fence}`
-      yield { what, jobId, at: op.answer.at, events: eventsOf(earlier.op, op) }
-    }
-  }
-}
-
 const assignmentsAreTheOwners: Rule = function* assignmentsAreTheOwners(h) {
   for (const op of doneOps(h.ops, 'poll')) {
     const { executorId, epoch } = op.ask
@@ -160,12 +117,10 @@ export const oneOwner = [
   leasesEndOnce,
   attemptsAreOfTheLease,
   endsAreRecorded,
-  acceptedReportsAreTheAttempt,
-  oneVerdict,
-  oneSuccess,
   assignmentsAreTheOwners,
   oneIsGivenIt,
   heldWasHeld,
+  ...verdicts,
 ]
 
 function overlaps({ given, ended }: Lease, from: number, until: number): boolean {
