@@ -52,6 +52,7 @@ export const ownerStories: BadStory[] = [
     invariant: 2,
     rule: 'attemptsAreOfTheLease',
     change: ({ s }) => {
+      s.askToReport('x1', 'job-5', 0, 'released')
       const row = { job_id: 'job-5', fence: '0', attempt: '0', outcome: 'released' }
       const change = { table: 'attempts', kind: 'insert', row } as const
       s.write([{ ...change, row: { ...row, executor_id: 'x1', epoch: '1' } }])
@@ -67,7 +68,9 @@ export const ownerStories: BadStory[] = [
     title: 'a report is accepted as succeeded and recorded as failed',
     invariant: 2,
     rule: 'countedReportsAreTheAttempt',
-    change: ({ success2 }) => {
+    change: ({ s, success2 }) => {
+      const earlier = s.askToReport('x1', 'job-2', 1, 'failed')
+      earlier.at = success2.asked.at - 2
       rowOf(success2.commit, 'attempts').outcome = 'failed'
     },
   },

@@ -1,11 +1,11 @@
 import { activeStories } from './bad-active.ts'
 import { budgetStories } from './bad-budgets.ts'
 import { durableStories } from './bad-durable.ts'
+import { outcomeStories } from './bad-outcomes.ts'
 import { ownerStories } from './bad-owners.ts'
-import { type BadStory, holdUnheard, remove } from './bad-story.ts'
+import { type BadStory, holdUnheard } from './bad-story.ts'
 import type { HistoryEvent } from './events.ts'
-import type { GoodStory } from './good-story.ts'
-import { rowOf, type Told } from './stories.ts'
+import { rowOf } from './stories.ts'
 
 const writerStories: BadStory[] = [
   {
@@ -77,69 +77,6 @@ const writerStories: BadStory[] = [
   },
 ]
 
-const outcomeStories: BadStory[] = [
-  {
-    title: 'a job that succeeded lives again',
-    invariant: 3,
-    rule: 'finalJobsStay',
-    change: ({ s, success1 }) => rewrite(s, success1, { state: 'available' }),
-  },
-  {
-    title: 'a job that succeeded is cancelled',
-    invariant: 3,
-    rule: 'finalJobsStay',
-    change: ({ s, success1 }) => rewrite(s, success1, { state: 'cancelled' }),
-  },
-  {
-    title: 'the fence of a final job is raised',
-    invariant: 3,
-    rule: 'finalJobsStay',
-    change: ({ s, success1 }) => rewrite(s, success1, { fence: '2' }),
-  },
-  {
-    title: 'a final job is deleted',
-    invariant: 3,
-    rule: 'finalJobsStay',
-    change: ({ s }) => void s.write([{ table: 'jobs', kind: 'delete', row: { id: 'job-1' } }]),
-  },
-  {
-    title: 'the table of jobs is truncated',
-    invariant: 3,
-    rule: 'finalJobsStay',
-    change: ({ s }) => void s.write([{ table: 'jobs', kind: 'delete', row: {} }]),
-  },
-  {
-    title: 'an acknowledged job is not final after the drain',
-    invariant: 3,
-    rule: 'acknowledgedJobsEnd',
-    change: ({ s }) => void s.submit('job-9'),
-  },
-  {
-    title: 'a job succeeds that nobody reported on',
-    invariant: 3,
-    rule: 'successesWereReported',
-    change: ({ s, success2 }) => remove(s.events, success2.asked, success2.answered),
-  },
-  {
-    title: 'a job succeeds by a report that never left',
-    invariant: 3,
-    rule: 'successesWereReported',
-    change: ({ s, success2 }) => {
-      remove(s.events, success2.answered)
-      s.lose(success2.asked, false)
-    },
-  },
-  {
-    title: 'a job succeeds a second before its report is sent',
-    invariant: 3,
-    rule: 'successesWereReported',
-    change: ({ success2 }) => {
-      success2.asked.at += 1_000
-      success2.answered.at += 1_000
-    },
-  },
-]
-
 const earlyStories: BadStory[] = [
   {
     title:
@@ -187,11 +124,6 @@ export const badStories: BadStory[] = [
   ...budgetStories,
   ...activeStories,
 ]
-
-/** One more commit, which changes a job's row as it stood after `told`. */
-function rewrite(s: GoodStory['s'], told: Told, changed: Record<string, string>) {
-  s.write([{ table: 'jobs', kind: 'update', row: { ...rowOf(told.commit, 'jobs'), ...changed } }])
-}
 
 function renameTerm(events: HistoryEvent[], from: number, to: number) {
   for (const event of events) {

@@ -70,6 +70,14 @@ export interface TermLife extends Leadership {
 export const leaseKey = (jobId: string, fence: number) => `${jobId} ${fence}`
 export const epochKey = (executorId: string, epoch: number) => `${executorId} ${epoch}`
 
+/** A lease in the hands of somebody, theirs or not. */
+export function ownedKey(
+  held: { jobId: string; fence: number },
+  owner: { executorId: string; epoch: number },
+): string {
+  return `${leaseKey(held.jobId, held.fence)} ${epochKey(owner.executorId, owner.epoch)}`
+}
+
 export function indexHistory(events: HistoryEvent[]): Indexed {
   const h: Indexed = {
     ops: joinOps(events),

@@ -76,9 +76,43 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
     title: 'a cancelled job frees its key',
     change: ({ s }) => {
       const first = s.submit('job-9', { key: 'again' })
+      s.ask('/v1/jobs/JOB-9/cancel', {})
       const row = { ...rowOf(first.commit, 'jobs'), state: 'cancelled' }
       delete s.write([{ table: 'jobs', kind: 'update', row }]).writer
       remove(s.events, s.submit('job-10', { key: 'again' }).answered)
+    },
+  },
+  {
+    title: 'jobs are cancelled by a filter',
+    change: ({ s }) => {
+      s.lose(s.ask('/v1/jobs/bulk', { action: 'cancel', filter: {}, dry_run: false }))
+      s.write([{ table: 'jobs', kind: 'update', row: { id: 'job-5', state: 'cancelled' } }])
+    },
+  },
+  {
+    title: 'an executor reports that it cancelled its job, and hears no answer',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      remove(s.events, s.report('x1', 'job-5', 'cancelled').answered)
+    },
+  },
+  {
+    title: 'a job that is to be cancelled loses its lease',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      s.answer(s.ask('/v1/jobs/job-5/cancel', {}), 200, {})
+      s.wait(2 * leaseTtlMs)
+      rowOf(s.takeBack('job-5', 'lost'), 'jobs').state = 'cancelled'
+    },
+  },
+  {
+    title: 'a report counts that a balancer sent twice, and had refused at last',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      const { asked, answered } = s.report('x1', 'job-5', 'failed')
+      remove(s.events, answered)
+      Object.assign(s, { servedBy: 'one' })
+      s.answer(asked, 503, { code: 'controller_standby' })
     },
   },
   {

@@ -8,6 +8,7 @@ import {
   findLease,
   type Indexed,
   leaseKey,
+  ownedKey,
 } from './indexed.ts'
 import {
   assignedBy,
@@ -136,11 +137,4 @@ function readTimings({ ops }: Indexed) {
 
 function longestGap(instants: number[]): number {
   return Math.max(0, ...instants.slice(1).map((at, index) => at - (instants[index] ?? at)))
-}
-
-function ownedKey(
-  held: { jobId: string; fence: number },
-  owner: { executorId: string; epoch: number },
-): string {
-  return `${leaseKey(held.jobId, held.fence)} ${epochKey(owner.executorId, owner.epoch)}`
 }

@@ -1,6 +1,6 @@
 import { toleranceMs } from './clocks.ts'
-import { leaseKey } from './indexed.ts'
-import { doneOps, fateOf, isKind, type OpOf, placedBy } from './requests.ts'
+import { leaseKey, ownedKey } from './indexed.ts'
+import { doneOps, fateOf, type Held, isKind, type Op, type OpOf, placedBy } from './requests.ts'
 import { isFinal } from './rows.ts'
 import { eventsOf, type Rule } from './violation.ts'
 
@@ -34,24 +34,90 @@ const acknowledgedJobsEnd: Rule = function* acknowledgedJobsEnd(h) {
   }
 }
 
-const successesWereReported: Rule = function* successesWereReported({ ops, commits }) {
-  const reports = new Map<string, OpOf<'report'>>()
-  for (const op of ops) {
-    if (!isKind(op, 'report') || fateOf(op) === 'refused') continue
-    for (const { jobId, fence, outcome } of op.ask.items) {
-      const key = leaseKey(jobId, fence)
-      if (outcome === 'succeeded' && !reports.has(key)) reports.set(key, op)
+/** Every other outcome than these is found by a replica itself. */
+const reportable = new Set(['succeeded', 'failed', 'cancelled', 'released'])
+
+const outcomesWereReported: Rule = function* outcomesWereReported({ ops, commits }) {
+  const reports = firstReports(ops, (item, owner) => `${ownedKey(item, owner)} ${item.outcome}`)
+  for (const { event, at, attempts } of commits) {
+    for (const attempt of attempts) {
+      const { jobId, fence, executorId, epoch, outcome } = attempt
+      const report = reports.get(`${ownedKey(attempt, attempt)} ${outcome}`)
+      if (!reportable.has(outcome) || isBy(report, at)) continue
+      const what = `job ${jobId}, fence ${fence}, ${outcome} by ${executorId}, epoch ${epoch}, which had not reported that`
+      yield { what, jobId, executorId, at, events: [event, ...(report ? eventsOf(report) : [])] }
     }
   }
+}
+
+const successesWereReported: Rule = function* successesWereReported({ ops, commits }) {
+  const reports = firstReports(ops, leaseAndOutcome)
   for (const { event, at, steps } of commits) {
     for (const { jobId, before, after } of steps) {
       if (after?.state !== 'succeeded' || before?.state === 'succeeded') continue
-      const report = reports.get(leaseKey(jobId, after.fence))
-      if (report && report.invoke.at <= at + toleranceMs) continue
-      const what = `job ${jobId} succeeded under fence ${after.fence}, which nobody had reported`
+      const { fence } = after
+      const report = reports.get(leaseAndOutcome({ jobId, fence, outcome: 'succeeded' }))
+      if (isBy(report, at)) continue
+      const what = `job ${jobId} succeeded under fence ${fence}, which nobody had reported`
       yield { what, jobId, at, events: [event, ...(report ? eventsOf(report) : [])] }
     }
   }
 }
 
-export const oneOutcome = [finalJobsStay, acknowledgedJobsEnd, successesWereReported]
+const cancelsWereAskedFor: Rule = function* cancelsWereAskedFor({ ops, commits }) {
+  const reports = firstReports(ops, leaseAndOutcome)
+  const cancels = new Map<string | undefined, OpOf<'cancel'>>()
+  for (const op of ops) {
+    if (!isKind(op, 'cancel') || fateOf(op) === 'refused') continue
+    if (!cancels.has(op.ask.jobId)) cancels.set(op.ask.jobId, op)
+  }
+  for (const { event, at, steps } of commits) {
+    for (const { jobId, before, after } of steps) {
+      if (after?.state !== 'cancelled' || before?.state === 'cancelled') continue
+      const fence = before?.fence ?? 0
+      const asked = [
+        ...[cancels.get(jobId), cancels.get(undefined)],
+        reports.get(leaseAndOutcome({ jobId, fence, outcome: 'cancelled' })),
+      ]
+      if (asked.some((op) => isBy(op, at))) continue
+      const what = `job ${jobId}, fence ${fence}, was cancelled, which nobody had asked for`
+      const late = asked.filter((op) => op !== undefined)
+      yield { what, jobId, at, events: [event, ...eventsOf(...late)] }
+    }
+  }
+}
+
+export const oneOutcome = [
+  finalJobsStay,
+  acknowledgedJobsEnd,
+  outcomesWereReported,
+  successesWereReported,
+  cancelsWereAskedFor,
+]
+
+type Reported = Held & { outcome: string }
+
+function leaseAndOutcome({ jobId, fence, outcome }: Reported): string {
+  return `${leaseKey(jobId, fence)} ${outcome}`
+}
+
+/** The first report of each key that may have been carried out. */
+function firstReports(
+  ops: Op[],
+  keyOf: (item: Reported, owner: OpOf<'report'>['ask']) => string,
+): Map<string, OpOf<'report'>> {
+  const reports = new Map<string, OpOf<'report'>>()
+  for (const op of ops) {
+    if (!isKind(op, 'report') || fateOf(op) === 'refused') continue
+    for (const item of op.ask.items) {
+      const key = keyOf(item, op.ask)
+      if (!reports.has(key)) reports.set(key, op)
+    }
+  }
+  return reports
+}
+
+/** It was asked before that was committed. */
+function isBy(op: Op | undefined, at: number): boolean {
+  return op !== undefined && op.invoke.at <= at + toleranceMs
+}

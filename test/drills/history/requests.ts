@@ -26,6 +26,8 @@ export type Ask =
   | { kind: 'heartbeat'; executorId: string; epoch: number; listed: Held[] }
   | { kind: 'poll'; executorId: string; epoch: number }
   | { kind: 'report'; executorId: string; epoch: number; items: (Held & { outcome: string })[] }
+  /** undefined: jobs that a filter names. */
+  | { kind: 'cancel'; jobId: string | undefined }
   | { kind: 'other' }
 
 export type OpOf<Kind extends Ask['kind']> = Op & { ask: Extract<Ask, { kind: Kind }> }
@@ -56,10 +58,12 @@ export function isKind<Kind extends Ask['kind']>(op: Op, kind: Kind): op is OpOf
 /** Done: answered 2xx. Refused: certainly not carried out. Otherwise nobody knows. */
 export function fateOf({ answer, lost }: Op): 'done' | 'refused' | 'unknown' {
   if (!answer) return lost?.wasSent === false ? 'refused' : 'unknown'
-  const { status, body } = answer
+  const { status, body, servedBy } = answer
   if (status >= 200 && status < 300) return 'done'
   if (status >= 400 && status < 500) return 'refused'
   const { code } = toRecord(body)
+  // A balancer repeats what one replica answered 503, and tells the last answer only.
+  if (servedBy !== undefined) return 'unknown'
   // A gate's 503 has a code of ours; a balancer's has none, and may come after the request went through.
   return status === 503 && typeof code === 'string' && code !== 'database_unavailable'
     ? 'refused'
@@ -73,6 +77,7 @@ export function doneOps<Kind extends Ask['kind']>(ops: Op[], kind: Kind): Done<K
   return ops.filter((op): op is Done<Kind> => isKind(op, kind) && fateOf(op) === 'done')
 }
 
+const cancelPath = /^\/v1\/jobs\/([^/]+)\/cancel$/
 const executorPath = /^\/v1\/executors\/([^/]+)\/(heartbeat|poll|report)$/
 
 export function askOf({ method, path, body }: InvokeEvent): Ask {
@@ -82,6 +87,11 @@ export function askOf({ method, path, body }: InvokeEvent): Ask {
   if (route === '/v1/jobs') return { kind: 'submit', items: [toSubmit(fields)] }
   if (route === '/v1/jobs/batch') {
     return { kind: 'submit', items: listOf(body, 'jobs').map(toSubmit) }
+  }
+  const [, cancelled] = cancelPath.exec(route) ?? []
+  if (cancelled) return { kind: 'cancel', jobId: cancelled.toLowerCase() }
+  if (route === '/v1/jobs/bulk' && fields.action === 'cancel' && fields.dry_run !== true) {
+    return { kind: 'cancel', jobId: undefined }
   }
   if (route === '/v1/executors/register') {
     return { kind: 'register', executorId: String(fields.executor_id) }
