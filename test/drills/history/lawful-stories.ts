@@ -116,6 +116,28 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
     },
   },
   {
+    title: 'a client changes a job that is leased, but not its lease',
+    change: ({ s, beat3 }) => {
+      const row = { ...rowOf(beat3.commit, 'jobs') }
+      const { lease_expires_at: _, ...less } = row
+      const commit = s.write([row, less].map((row) => ({ table: 'jobs', kind: 'update', row })))
+      delete commit.writer
+      Object.assign(commit, {
+        order: beat3.commit.order + 0.5,
+        committedAt: beat3.commit.committedAt,
+      })
+    },
+  },
+  {
+    title: 'the leader keeps progress and late reports',
+    change: ({ s }) => {
+      s.write([
+        { table: 'progress', kind: 'insert', row: { job_id: 'job-5', fence: '1' } },
+        { table: 'late_reports', kind: 'insert', row: { job_id: 'job-3', executor_id: 'x2' } },
+      ])
+    },
+  },
+  {
     title: 'without the end of the drain nobody asks what became of acknowledged jobs',
     change: ({ s }) => {
       remove(s.events, ...s.events.filter((event) => event.type === 'drained'))

@@ -32,11 +32,32 @@ const leasesMoveByLeaders: Rule = function* leasesMoveByLeaders({ commits }) {
     for (const step of steps) {
       const { jobId, before, after } = step
       const isRefenced = before && after && before.fence !== after.fence
-      if (!givesLease(step) && !endsLease(step) && !isRefenced) continue
+      const isRenewed = before && after && before.leaseExpiresAt !== after.leaseExpiresAt
+      if (!givesLease(step) && !endsLease(step) && !isRefenced && !isRenewed) continue
       const from = before ? `${before.state}, fence ${before.fence}` : 'nothing'
       const to = after ? `${after.state}, fence ${after.fence}` : 'nothing'
       const what = `job ${jobId} went from ${from} to ${to} in commit ${event.order} without a term`
       yield { what, jobId, at, events: [event] }
+    }
+  }
+}
+
+/** What a client's door never touches: executors, and what is kept of their work. */
+const leadersOwn = new Set(['executors', 'attempts', 'late_reports', 'progress'])
+
+const executorsAreWrittenByLeaders: Rule = function* executorsAreWrittenByLeaders({ commits }) {
+  for (const { event, at } of commits) {
+    if (event.writer) continue
+    for (const { table, kind, row } of event.changes) {
+      if (!leadersOwn.has(table)) continue
+      const { job_id, executor_id } = row
+      const of = [job_id && `job ${job_id}`, executor_id && `executor ${executor_id}`]
+      const what = `${kind} of ${table} (${of.filter(Boolean).join(', ') || 'all'}) in commit ${event.order} without a term`
+      const about = {
+        ...(job_id && { jobId: job_id }),
+        ...(executor_id && { executorId: executor_id }),
+      }
+      yield { what, ...about, at, events: [event] }
     }
   }
 }
@@ -53,6 +74,7 @@ export const oneWriter = [
   termsRiseByOne,
   writersAreInForce,
   leasesMoveByLeaders,
+  executorsAreWrittenByLeaders,
   answersNeverGoBack,
 ]
 

@@ -41,8 +41,12 @@ export function toJob(row: Change['row'], before: JobRow | undefined): JobRow {
     executorId:
       row.executor_id === undefined ? (before?.executorId ?? '') : (row.executor_id ?? ''),
     epoch: row.epoch === undefined ? (before?.epoch ?? 0) : Number(row.epoch ?? 0),
-    leaseExpiresAt: expiresAt == null ? undefined : parseInstant(expiresAt),
+    leaseExpiresAt: expiresAt === undefined ? before?.leaseExpiresAt : toInstant(expiresAt),
   }
+}
+
+function toInstant(text: string | null): number | undefined {
+  return text === null ? undefined : parseInstant(text)
 }
 
 export function toAttempt(row: Change['row']): AttemptRow {
