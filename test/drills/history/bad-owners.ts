@@ -75,7 +75,10 @@ export const ownerStories: BadStory[] = [
     },
   },
   duplicate('another outcome', (s) => s.askToReport('x1', 'job-1', 1, 'failed')),
-  duplicate('another executor', (s) => s.askToReport('x2', 'job-1', 1, 'succeeded')),
+  duplicate('another executor', (s) => {
+    const asked = s.askToReport('x1', 'job-1', 1, 'succeeded')
+    return Object.assign(asked, { path: '/v1/executors/x2/report' })
+  }),
   duplicate('another epoch', (s) => {
     const asked = s.askToReport('x1', 'job-1', 1, 'succeeded')
     return Object.assign(asked, { body: { ...(asked.body as object), epoch: 9 } })

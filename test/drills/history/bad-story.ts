@@ -11,6 +11,12 @@ export interface BadStory {
   change(good: GoodStory): void
 }
 
+/** What looks like a fault and is none. */
+export interface LawfulStory {
+  title: string
+  change(good: GoodStory): void
+}
+
 /** x1 is given job-5 and asks on, `times` heartbeats long; nobody answers. */
 export function holdUnheard(s: GoodStory['s'], times: number) {
   s.claim('x1', 'job-5')

@@ -1,9 +1,10 @@
-import { holdUnheard, remove } from './bad-story.ts'
+import { holdUnheard, type LawfulStory, remove } from './bad-story.ts'
 import type { GoodStory } from './good-story.ts'
+import { lawfulVerdicts } from './lawful-verdicts.ts'
 import { leaseTtlMs, rowOf } from './stories.ts'
 
 /** What looks like a fault and is none. */
-export const lawfulStories: { title: string; change(good: GoodStory): void }[] = [
+export const lawfulStories: LawfulStory[] = [
   {
     title: 'a submit whose answer is lost makes no job',
     change: ({ s }) => s.lose(s.ask('/v1/jobs', { kind: 'another' })),
@@ -138,6 +139,15 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
     },
   },
   {
+    title: 'an outcome is committed a moment before its report was sent, by the other clock',
+    change: ({ released4, success4 }) => {
+      for (const { asked, commit } of [released4, success4]) {
+        asked.at += 6
+        commit.committedAt -= 1
+      }
+    },
+  },
+  {
     title: 'without the end of the drain nobody asks what became of acknowledged jobs',
     change: ({ s }) => {
       remove(s.events, ...s.events.filter((event) => event.type === 'drained'))
@@ -186,81 +196,7 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
       s.answer(s.askToBeat('x2', listed), 200, { term: 2, held: [], revoked: listed })
     },
   },
-  {
-    title: 'two reports differ, and the one that was sent first is judged last',
-    change: ({ s }) => {
-      s.claim('x1', 'job-5')
-      s.wait(100)
-      const second = s.askToReport('x1', 'job-5', 1, 'failed')
-      s.report('x1', 'job-5', 'succeeded')
-      s.wait(100)
-      s.answer(second, 200, rejected('job-5', 'already_final'))
-    },
-  },
-  {
-    title: 'a report is sent again while the first is judged, and is a duplicate',
-    change: ({ s }) => {
-      s.claim('x1', 'job-5')
-      s.wait(100)
-      const again = s.askToReport('x1', 'job-5', 1, 'succeeded')
-      remove(s.events, s.report('x1', 'job-5', 'succeeded').answered)
-      s.answer(again, 200, { results: [{ job_id: 'job-5', status: 'duplicate' }] })
-    },
-  },
-  {
-    title: 'a report is rejected whose lease ended while it was under way',
-    change: ({ s }) => {
-      s.claim('x1', 'job-5')
-      s.wait(2 * leaseTtlMs)
-      const late = s.askToReport('x1', 'job-5', 1, 'succeeded')
-      s.takeBack('job-5', 'lost')
-      s.answer(late, 200, rejected('job-5', 'stale_fence'))
-    },
-  },
-  {
-    title: 'a report names a lease that begins only while it is under way',
-    change: ({ s }) => {
-      const early = s.askToReport('x1', 'job-5', 1, 'succeeded')
-      s.claim('x1', 'job-5')
-      s.wait(100)
-      s.answer(early, 200, rejected('job-5', 'stale_fence'))
-    },
-  },
-  {
-    title:
-      'an executor that has registered anew is rejected, though nobody has taken its lease back',
-    change: ({ s }) => {
-      s.claim('x1', 'job-5')
-      s.wait(100)
-      const late = s.askToReport('x1', 'job-5', 1, 'succeeded')
-      const { commit } = s.register('x1')
-      const ends = commit.changes.splice(0, 2)
-      s.answer(late, 200, rejected('job-5', 'stale_epoch'))
-      s.wait(100)
-      s.write(ends)
-    },
-  },
-  {
-    title: 'a job that succeeded is reported again by an older self of its executor',
-    change: ({ s }) => {
-      s.register('x1')
-      s.wait(100)
-      const late = s.ask('/v1/executors/x1/report', {
-        epoch: 1,
-        reports: [{ job_id: 'job-2', fence: 1, outcome: 'succeeded' }],
-      })
-      s.answer(late, 200, rejected('job-2', 'stale_epoch'))
-    },
-  },
-  {
-    title: 'somebody else is rejected while the owner works',
-    change: ({ s }) => {
-      s.claim('x1', 'job-5')
-      s.wait(100)
-      s.answer(s.askToReport('x2', 'job-5', 1, 'succeeded'), 200, rejected('job-5', 'stale_fence'))
-      s.wait(100)
-    },
-  },
+  ...lawfulVerdicts,
   {
     title: 'a replica restarts at its URL under a new id, and leads',
     change: ({ s }) => {
@@ -273,7 +209,3 @@ export const lawfulStories: { title: string; change(good: GoodStory): void }[] =
     },
   },
 ]
-
-function rejected(id: string, reason: string) {
-  return { results: [{ job_id: id, status: 'rejected', reason }] }
-}
