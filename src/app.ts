@@ -37,7 +37,7 @@ export interface Seams {
   duties?(own: Duties): Duties
 }
 
-/** How long requests in flight may take once this replica hands over. */
+/** Longest that executors' requests in flight may take once this replica hands over. */
 const inFlightMs = 150
 /** How long a balancer gets to see that this replica is no longer ready. */
 const defaultUnreadyMs = 1_000
@@ -135,11 +135,10 @@ export class App {
   async #handOver(): Promise<void> {
     const { clock, pools, metrics } = this.#parts
     const { unreadyMs = defaultUnreadyMs } = this.#seams
-    const wasLeading = this.gate.leading !== undefined
     this.gate.drain()
     const unreadySince = clock.monotonic()
     this.wiring.waitList.end('job')
-    await endExecutorCalls(this.#parts, wasLeading ? inFlightMs : 0)
+    await endExecutorCalls(this.#parts)
     this.#standing.abort()
     await this.#election
     await clock.sleep(unreadyMs - (clock.monotonic() - unreadySince))
@@ -154,15 +153,17 @@ export class App {
 }
 
 /** With the gate closed: polls that wait are answered, and what is in flight gets a moment. */
-async function endExecutorCalls({ wiring, gate, clock }: Parts, inFlightMs: number): Promise<void> {
+async function endExecutorCalls({ wiring, gate, clock }: Parts): Promise<void> {
   wiring.waitList.end('poll', refusal(gate))
-  await clock.sleep(inFlightMs)
+  const idle = new AbortController()
+  void wiring.executorCalls.idle().then(() => idle.abort())
+  await clock.sleep(inFlightMs, idle.signal)
 }
 
 /** By request: as a stop does it, but this replica goes on, and stands again. */
 async function stepDown(parts: Parts, term: Term): Promise<void> {
   parts.gate.handOver(term)
-  await endExecutorCalls(parts, inFlightMs)
+  await endExecutorCalls(parts)
   term.lose('step_down')
 }
 

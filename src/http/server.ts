@@ -232,7 +232,7 @@ function guardConnection(app: Server, connections: Connections, { bodyPace }: Ed
 function guard(app: Server, options: ServerOptions, connections: Connections) {
   const { services } = options
   app.decorateRequest('principal')
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
     request.principal = nobody
     const { access } = request.routeOptions.config
     if (!access) return
@@ -240,6 +240,7 @@ function guard(app: Server, options: ServerOptions, connections: Connections) {
       throw new AppError('overloaded', 'this replica has as many connections as it takes')
     }
     checkGate(access, options)
+    if (access.surface === 'executor') reply.raw.once('close', services.executorCalls.begin())
     if (access.roles === 'anyone') return
     const receivedAt = services.stalls.now()
     request.principal = await authenticate(request, services.tokens)

@@ -3,6 +3,7 @@ import type { Cluster } from '../services/cluster.ts'
 import type { ExecutorDirectory } from '../services/executor-directory.ts'
 import type { Executors } from '../services/executors.ts'
 import type { Heartbeats } from '../services/heartbeats.ts'
+import type { InFlight } from '../services/in-flight.ts'
 import type { Jobs } from '../services/jobs.ts'
 import type { Polls } from '../services/polls.ts'
 import type { Reports } from '../services/reports.ts'
@@ -15,6 +16,7 @@ export interface Services {
   cluster: Cluster
   directory: ExecutorDirectory
   executors: Executors
+  executorCalls: InFlight
   heartbeats: Heartbeats
   jobs: Jobs
   polls: Polls

@@ -15,6 +15,7 @@ import { Executors } from './executors.ts'
 import { FailedLogins } from './failed-logins.ts'
 import { Heartbeats } from './heartbeats.ts'
 import { decodeHint, type Hint } from './hints.ts'
+import { InFlight } from './in-flight.ts'
 import { JobWaits } from './job-waits.ts'
 import { Jobs } from './jobs.ts'
 import { Lane } from './lane.ts'
@@ -116,6 +117,7 @@ function wireShared({ config, db, clientDb, doors, clock }: WiringOptions) {
     leaseEnds: new LeaseEnds(),
     waits: new JobWaits(clientDb, waitList),
     stalls: new Stalls(clock),
+    executorCalls: new InFlight(),
     lane: new Lane(),
     wakeNudge: new Nudge(),
     tokenCache: new TokenCache(db, clock),
