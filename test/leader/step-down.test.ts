@@ -133,11 +133,15 @@ test.each([
 
 test('what cannot be audited is not done', async () => {
   const proxy = await startPgProxy(db.url)
-  const { api, app } = await startActive(db, {
+  const { api, app, events } = await startActive(db, {
     DATABASE_URL: proxy.url,
     UNDERSTUDY_LEADER_DATABASE_URL: db.url,
   })
   const before = await db.sql('SELECT FROM audit')
+  // Its first act once the gate is open; without it, it would recover anew.
+  const { term } = await events.wait('promoted')
+  const floor = 'SELECT FROM terms WHERE term = $1 AND deadline_floor_at IS NOT NULL'
+  while ((await db.sql(floor, [term.number])).length === 0);
   proxy.cut()
   expect((await api.post(stepDown, {})).status).toBe(503)
   expect(app.gate.state).toBe('active')
