@@ -78,7 +78,7 @@ async function underWay(path: string, how: Awaited<ReturnType<typeof startStage>
   let finish = () => undefined as unknown
   for (const each of [one, two]) {
     each.behave = (response) => {
-      finish = () => response.end('{}')
+      finish = () => response.setHeader('content-type', 'application/json').end('{}')
     }
   }
   const answer = api.post(path, {}).then(
