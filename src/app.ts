@@ -3,7 +3,7 @@ import type { Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, handlerTimeoutMs } from './config.ts'
-import { duties, prepare } from './duties.ts'
+import { duties, rehearsal } from './duties.ts'
 import { exposition } from './expose.ts'
 import { createMetricsServer } from './http/metrics-server.ts'
 import { buildServer, type Server, type ServerOptions } from './http/server.ts'
@@ -228,7 +228,7 @@ function electionOptions(config: Config, log: Log, parts: Parts, seams: Seams): 
     onPing: (ping) => metrics.pinged(ping),
     onEvent: (event) => {
       metrics.election(event)
-      if (event.type === 'standing') void prepare(parts, log)
+      if (event.type === 'waiting') void rehearsal(parts, log)
       if (event.type === 'promoted') tellPromotion(event.term, log, parts)
       seams.onElection?.(event)
     },

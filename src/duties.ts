@@ -19,8 +19,8 @@ import { runSweeps } from './sweep/scheduler.ts'
 import { verify } from './sweep/verify.ts'
 import { wakeDue } from './sweep/wake-due-jobs.ts'
 
-/** What a standby does as soon as it stands. */
-export function prepare({ pools, migrations }: Parts, log: Log): Promise<void> {
+/** What a standby of this build does while it waits. */
+export function rehearsal({ pools, migrations }: Parts, log: Log): Promise<void> {
   return rehearse(pools.leader, migrations, log)
 }
 

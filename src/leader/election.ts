@@ -45,7 +45,8 @@ export interface ElectionOptions {
 /** `promoted` says how long that took, from the grant of the lock on; a term that has `ended` is `lost` once
  *  its work has ended, too. */
 export type ElectionEvent =
-  | { type: 'standing' | 'granted' | 'stood_back' }
+  /** `waiting`: a slice has passed in vain. */
+  | { type: 'standing' | 'waiting' | 'granted' | 'stood_back' }
   | { type: 'promoted'; term: Term; ms: number }
   | { type: 'ended'; term: Term; reason: EndReason }
   | { type: 'lost'; term: Term }
@@ -95,6 +96,7 @@ async function waitForGrant(o: ElectionOptions, session: LockSession, stopping: 
   try {
     while (!stopping.aborted && o.mayStand()) {
       if (await session.waitSlice(o.lockSliceMs)) return !stopping.aborted
+      o.onEvent?.({ type: 'waiting' })
     }
     return false
   } catch (error) {

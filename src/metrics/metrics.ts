@@ -1,5 +1,5 @@
 import { Registry } from 'prom-client'
-import type { LeaseEnd } from '../domain/lease.ts'
+import { type LeaseEnd, tiers } from '../domain/lease.ts'
 import { type ErrorCode, errorTable } from '../errors.ts'
 import type { ElectionEvent } from '../leader/election.ts'
 import type { ControllerState } from '../leader/gate.ts'
@@ -23,6 +23,8 @@ export interface Snapshot {
 
 const states: readonly ControllerState[] = ['standby', 'recovering', 'active', 'draining']
 
+const deferralReasons = ['promotion', 'stall', 'silence'] as const
+
 const seconds = (ms: number) => ms / 1_000
 const flag = (is: boolean) => (is ? 1 : 0)
 
@@ -37,12 +39,14 @@ export class Metrics {
   #leastMarginMs = Number.POSITIVE_INFINITY
 
   constructor(version: string) {
-    const { build, promotions, termsEnded, problems } = this.#all
+    const { build, promotions, termsEnded, problems, deferrals, leasesEnded } = this.#all
     build.set({ version }, 1)
     // A counter that appears with its first event hides that event from rate() and increase().
     for (const reason of [...endReasons, 'first', 'unknown']) promotions.inc({ reason }, 0)
     for (const reason of endReasons) termsEnded.inc({ reason }, 0)
     for (const code of Object.keys(errorTable)) problems.inc({ code }, 0)
+    for (const reason of deferralReasons) deferrals.inc({ reason }, 0)
+    for (const tier of tiers) leasesEnded.inc({ tier, outcome: 'lost' }, 0)
   }
 
   get contentType(): string {
@@ -117,7 +121,7 @@ export class Metrics {
   }
 
   /** All deadlines that take work away were moved. */
-  reclaimDeferred(reason: 'promotion' | 'stall' | 'silence'): void {
+  reclaimDeferred(reason: (typeof deferralReasons)[number]): void {
     this.#all.deferrals.inc({ reason })
   }
 

@@ -42,18 +42,20 @@ export interface JobFilter {
 }
 
 const tryMs = 10_000
-/** A submit says the same when it is sent again: a replica that is frozen is left early. */
+/** A submit says the same when it is sent again: a replica that is frozen is left early for another. */
 const submitMs = 4_000
 const waitSliceMs = 20_000
 
 /** Submits and reads, on whichever replica answers. Safe to share; close it when done. */
 export class Client {
   readonly #transport: Transport
+  readonly #replicas: number
   readonly #patienceMs: number
   readonly #clock: Clock
 
   constructor({ urls, token, patienceMs = 15_000 }: ClientOptions, clock: Clock = systemClock) {
     this.#transport = new Transport(new ReplicaList(urls), token, clock)
+    this.#replicas = urls.length
     this.#clock = clock
     this.#patienceMs = patienceMs
   }
@@ -71,7 +73,7 @@ export class Client {
       path: '/v1/jobs',
       body,
       headers: keyHeader(body),
-      timeoutMs: submitMs,
+      timeoutMs: this.#replicas > 1 ? submitMs : tryMs,
     })
   }
 

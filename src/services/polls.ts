@@ -11,6 +11,7 @@ import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
+import type { InFlight } from './in-flight.ts'
 import type { Lane } from './lane.ts'
 import type { LeaseEnds } from './lease-ends.ts'
 import type { Offers } from './offers.ts'
@@ -29,6 +30,7 @@ export interface PollsOptions {
   ready: ReadyClasses
   offers: Offers
   waitList: WaitList
+  executorCalls: InFlight
   leaseEnds: LeaseEnds
   /** Shared with registration: no claim is under way while an epoch is raised. */
   lane: Lane
@@ -202,6 +204,8 @@ export class Polls {
     if (slots.length === 0) return
     const asOf = ready.now()
     const done = Promise.withResolvers<void>()
+    // What is claimed for polls that a hand-over has ended goes back before the term does.
+    const end = this.#o.executorCalls.begin()
     for (const { entry, waiter } of polls) {
       this.#claiming.set(entry.executorId, done.promise)
       waiter.hold()
@@ -219,6 +223,7 @@ export class Polls {
         waiter.unhold()
       }
       done.resolve()
+      end()
     }
   }
 

@@ -12,18 +12,26 @@ export interface PoolOptions {
   url: string
   name: string
   size: number
+  /** Sessions that stay open, however long they idle. Default: one. */
+  min?: number
   log: Log
   onRefusedSettings(names: string[]): void
 }
 
 /** The pool, with a listener on itself and on every client: a session that ends between two awaits
  *  would otherwise end the process (node-postgres#2439). */
-export function openPool({ url, name, size, log, onRefusedSettings }: PoolOptions): pg.Pool {
+export function openPool({
+  url,
+  name,
+  size,
+  min = 1,
+  log,
+  onRefusedSettings,
+}: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     ...connectionOptions(url, name),
     max: size,
-    // They stay, so that a promotion need not wait for connections.
-    min: size,
+    min,
     idleTimeoutMillis: 30_000,
     onConnect: async (client) => {
       client.on('error', (error) => log.debug({ err: error }, 'a pool session ended'))
@@ -34,11 +42,13 @@ export function openPool({ url, name, size, log, onRefusedSettings }: PoolOption
   return pool
 }
 
-/** What executors need never queues behind what clients ask for: each has half of `size`. */
+/** What executors need never queues behind what clients ask for: each has half of `size`. The leader's sessions
+ *  stay, so that a promotion need not wait for any. */
 export function openPools(options: PoolOptions): { leader: pg.Pool; client: pg.Pool } {
   const half = Math.floor(options.size / 2)
+  const leaders = options.size - half
   return {
-    leader: openPool({ ...options, size: options.size - half }),
+    leader: openPool({ ...options, size: leaders, min: leaders }),
     client: openPool({ ...options, size: half }),
   }
 }

@@ -7,6 +7,9 @@ export interface Violation {
   jobs: string[]
 }
 
+/** Their names. */
+export const violations = ['lease_of_no_executor', 'lease_in_the_wrong_class', 'fence_used_before']
+
 /** Reads leased rows by their index alone, so that its cost follows what is leased, not the table. */
 export async function findViolations(db: Queryable): Promise<Violation[]> {
   const { rows } = await db.query<Violation>({

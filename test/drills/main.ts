@@ -18,6 +18,9 @@ interface Flags {
   json?: string
 }
 
+/** Takeovers on one stage: a history is checked with all of it in memory. */
+const hundred = 100
+
 const smoke = drills.filter(({ smokeRuns }) => smokeRuns !== undefined)
 
 const program = new Command('drill')
@@ -79,7 +82,6 @@ async function figures(names: string[], flags: Flags & { runs?: number }): Promi
   await conclude(results, flags)
 }
 
-/** On a stage for each hundred, since a history is checked with all of it in memory. */
 async function takeovers(flags: Flags & { times: number }): Promise<void> {
   const hundreds = Array.from({ length: Math.ceil(flags.times / hundred) }, () => takeover)
   const results = await performAll(hundreds, flags, () => Math.min(flags.times, hundred))
@@ -87,7 +89,6 @@ async function takeovers(flags: Flags & { times: number }): Promise<void> {
   say('', `${fenced} predecessors tried to write after a promotion, and were stopped by the fence`)
   await conclude(results, flags)
 }
-const hundred = 100
 
 async function mutations(names: string[], flags: Flags): Promise<void> {
   const folder = await folderOf(flags)

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import type { EndReason } from '../../src/leader/term.ts'
 import { Client } from '../../src/sdk/index.ts'
 import { lockSettings } from '../../src/sql/session.ts'
@@ -7,6 +8,7 @@ import { cli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { adminToken, startActive, startReplica } from '../support/replica.ts'
+import { openSession } from '../support/sessions.ts'
 import { stand, untilLost } from '../support/stand.ts'
 
 const db = useDatabase()
@@ -47,6 +49,34 @@ test('asked to step down, the active hands over: leases go on under the successo
   expect(body.terms[1]).toMatchObject({ term: term.number, end_reason: 'step_down' })
   expect((await first.api.get('/health/ready')).status).toBe(200)
   expect((await first.api.get('/health/active')).body.code).toBe('controller_standby')
+})
+
+test('what is being claimed for a poll that the hand-over ends goes back before the term does', async () => {
+  // However long it takes: the bound is not what is shown here.
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, ...signals) => systemClock.sleep(ms === 150 ? 60_000 : ms, ...signals),
+  }
+  const first = await startActive(db, {}, { clock })
+  const second = await startReplica(db)
+  await second.events.wait('standing')
+  const epoch = await first.api.register('claims', { queues: ['claims'] })
+  const job = await first.api.submit({ queue: 'claims' })
+  const client = await openSession(db.url)
+  await client.query('BEGIN; LOCK TABLE jobs IN SHARE MODE')
+  const waiting = first.api.post('/v1/executors/claims/poll', { epoch, wait_ms: 20_000 })
+  const claiming = `SELECT FROM pg_locks WHERE relation = 'jobs'::regclass AND NOT granted`
+  while ((await client.query(claiming)).rowCount === 0);
+  const steppedDown = first.api.post(stepDown, {})
+  expect(await waiting).toMatchObject({ status: 503, body: { code: 'controller_draining' } })
+  await client.query('COMMIT')
+  expect((await steppedDown).status).toBe(200)
+  await second.api.untilActive()
+  const ended = 'SELECT outcome FROM attempts WHERE job_id = $1'
+  expect(await db.sql(ended, [job.id])).toEqual([{ outcome: 'undelivered' }])
+  expect((await second.api.get(`/v1/jobs/${job.id}`)).body.job).toMatchObject({
+    state: 'available',
+  })
 })
 
 test('a replica that stepped down stands again, and leads when it is asked to', async () => {
