@@ -62,8 +62,8 @@ export const rules: Record<string, Rule> = {
   leader: { uses: ['sql', ...basics], types: ['log'] },
   // The one part that knows of Prometheus; it is called through functions alone.
   metrics: {
-    uses: ['leader/term', 'errors'],
-    types: ['leader', 'domain', 'loop'],
+    uses: ['leader/term', 'domain', 'errors'],
+    types: ['leader', 'loop'],
     packages: ['node:', 'prom-client'],
   },
   sql: { uses: ['domain', 'errors'], types: ['log'], packages: ['node:', 'pg', 'kysely'] },
