@@ -70,7 +70,8 @@ test('a replica whose slice timed out as it was granted asks again, leads, and l
     await db.sql(`DROP ${wait}; ALTER FUNCTION wait_as_shipped RENAME TO wait_for_active_lock`)
   })
   const { app, events } = await startActive(db)
-  expect(events.fired.map(({ type }) => type)).toEqual(['standing', 'granted', 'promoted'])
+  const fired = events.fired.map(({ type }) => type)
+  expect(fired).toEqual(['standing', 'waiting', 'granted', 'promoted'])
   expect(await locks()).toMatchObject([{ granted: true }])
   await app.stop()
   while ((await locks()).length > 0);
