@@ -135,10 +135,11 @@ export class Stage {
     )
   }
 
-  /** Until somebody leads a later term than this. */
+  /** Until somebody leads a later term than this, and was heard to say so. */
   async untilTermAfter(term: number): Promise<void> {
     await until('nobody took over', async () => {
-      return (await this.postgres.term()) > term || undefined
+      const lines = this.replicas.flatMap((replica) => replica.lines)
+      return lines.some((line) => line.msg === 'promoted' && Number(line.term) > term) || undefined
     })
   }
 
