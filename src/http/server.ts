@@ -26,7 +26,7 @@ import {
   requireJson,
 } from './edge.ts'
 import { BodyParser } from './json-body.ts'
-import { type HttpObserver, observeAnswers, tellRefused } from './observer.ts'
+import { type HttpObserver, observeAnswers } from './observer.ts'
 import { openapiInfo, openapiTransforms } from './openapi.ts'
 import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
 import { clusterRoutes } from './routes/cluster.ts'
@@ -83,7 +83,7 @@ function createFastify(
       const { raw } = request
       const refused = connections.begin(raw) ?? toAppError(error)
       connections.endWith(raw)
-      tellRefused(observer, refused, request)
+      observer.refused(refused.code)
       return sendProblem(reply.header('Connection', 'close'), refused, whereabouts())
     },
   }).withTypeProvider<ZodTypeProvider>()
@@ -173,12 +173,12 @@ function answerErrors(app: Server, { whereabouts, services, log, observer }: Ser
     if (isUnserved && request.routeOptions.config.access?.renewsLeases) services.stalls.note()
     if (problem.code === 'overloaded') tellOverload()
     logRefusal(request, problem)
-    tellRefused(observer, problem, request)
+    observer.refused(problem.code)
     return sendProblem(reply, problem, whereabouts())
   })
-  app.setNotFoundHandler((request, reply) => {
+  app.setNotFoundHandler((_request, reply) => {
     const problem = new AppError('not_found', 'there is no such route')
-    tellRefused(observer, problem, request)
+    observer.refused(problem.code)
     return sendProblem(reply, problem, whereabouts())
   })
 }
@@ -250,10 +250,12 @@ function guard(app: Server, options: ServerOptions, connections: Connections) {
   })
 }
 
-function checkGate({ surface }: Access, { standing, refusal }: ServerOptions) {
+function checkGate({ surface }: Access, { standing, refusal, observer }: ServerOptions) {
   const stands = standing()
   const answer = standings[stands][surface]
   if (answer === 'served') return
+  // A probe that is told no got what it asked for.
+  if (surface !== 'ready' && surface !== 'active') observer.turnedAway(answer)
   throw new AppError(
     answer,
     stands === 'database_refused' ? refusal() : `this replica is ${stands}`,

@@ -141,9 +141,12 @@ export class Metrics {
     this.#all.request.observe(labels, seconds(ms))
   }
 
-  refused(code: ErrorCode, isByGate: boolean): void {
+  refused(code: ErrorCode): void {
     this.#all.problems.inc({ code })
-    if (isByGate) this.#all.gateRejections.inc({ code })
+  }
+
+  turnedAway(code: ErrorCode): void {
+    this.#all.gateRejections.inc({ code })
   }
 
   connections(open: number): void {

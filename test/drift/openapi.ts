@@ -15,6 +15,8 @@ interface Operation {
 
 type Paths = Record<string, Record<string, Operation>>
 
+const nothing = () => undefined
+
 /** The document that a running server would show; no route is called, so no service is needed. */
 async function describeApi() {
   const server = await buildServer({
@@ -22,7 +24,7 @@ async function describeApi() {
     standing: () => 'standby',
     refusal: () => '',
     whereabouts: () => ({ role: 'standby', term: 0, active_url: undefined }),
-    observer: { answered: () => undefined, refused: () => undefined, connections: () => undefined },
+    observer: { answered: nothing, refused: nothing, turnedAway: nothing, connections: nothing },
     expose: async () => ({ contentType: '', text: '' }),
     handlerTimeoutMs,
     maxConnections: 10,

@@ -2,7 +2,7 @@ import type { Drill } from './drill.ts'
 import type { Figures } from './figures.ts'
 import { answersTo } from './history/answers-to.ts'
 import type { ClockEvent, HistoryEvent } from './history/events.ts'
-import { doneOps, joinOps, verdictsOf } from './history/requests.ts'
+import { type Done, doneOps, joinOps, verdictsOf } from './history/requests.ts'
 import type { HeardLine } from './stage/replica.ts'
 
 /** Whether a drill was one at all, and did what it was to do: a history in which nothing happens breaks no
@@ -26,12 +26,13 @@ const least = { submits: 30, reports: 10 }
 
 function judgeLoad(events: HistoryEvent[]): string[] {
   const complaints: string[] = []
+  const reported = doneOps(joinOps(events), 'report')
   for (const way of ['direct', 'balanced']) {
     const submits = answersTo(events, `submitter-${way}`).filter(
       ({ status }) => status < 300,
     ).length
     if (submits < least.submits) complaints.push(`submitter-${way} got ${submits} answers`)
-    const reports = countAccepted(events, `fleet-${way}`)
+    const reports = countAccepted(reported, `fleet-${way}`)
     if (reports < least.reports) complaints.push(`fleet-${way} had ${reports} reports accepted`)
   }
   if (!events.some(({ type }) => type === 'commit')) complaints.push('nothing was committed')
@@ -39,9 +40,9 @@ function judgeLoad(events: HistoryEvent[]): string[] {
   return complaints
 }
 
-function countAccepted(events: HistoryEvent[], actor: string): number {
+function countAccepted(reported: Done<'report'>[], actor: string): number {
   let accepted = 0
-  for (const op of doneOps(joinOps(events), 'report')) {
+  for (const op of reported) {
     if (op.invoke.actor !== actor) continue
     for (const { status } of verdictsOf(op)) if (status === 'accepted') accepted += 1
   }

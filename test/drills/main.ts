@@ -6,7 +6,7 @@ import type { Drill } from './drill.ts'
 import { drills } from './drills.ts'
 import { takeover } from './faults/takeover.ts'
 import { compareWithGoals } from './goals.ts'
-import { runMutations } from './mutations.ts'
+import { mutations as bugs, runMutations } from './mutations.ts'
 import { figuresTable, resultLines } from './print.ts'
 import { type DrillResult, runDrill } from './run-drill.ts'
 
@@ -67,7 +67,7 @@ interface RunFlags extends Flags {
 
 async function run(names: string[], flags: RunFlags): Promise<void> {
   if (flags.list) return say(...drills.map(({ name, title }) => `${name.padEnd(22)} ${title}`))
-  const set = flags.smoke && names.length === 0 ? smoke : chosen(names)
+  const set = flags.smoke && names.length === 0 ? smoke : chosen(names, drills)
   const jobs = Array.from({ length: flags.times }, () => set).flat()
   await conclude(
     await performAll(jobs, flags, (drill) => (flags.smoke && drill.smokeRuns) || 1),
@@ -77,14 +77,15 @@ async function run(names: string[], flags: RunFlags): Promise<void> {
 
 async function figures(names: string[], flags: Flags & { runs?: number }): Promise<void> {
   const runsOf = (drill: Drill) => flags.runs ?? drill.figureRuns ?? 10
-  const results = await performAll(chosen(names), flags, runsOf)
+  const results = await performAll(chosen(names, drills), flags, runsOf)
   say('', ...figuresTable(results), '', ...compareWithGoals(results))
   await conclude(results, flags)
 }
 
 async function takeovers(flags: Flags & { times: number }): Promise<void> {
-  const hundreds = Array.from({ length: Math.ceil(flags.times / hundred) }, () => takeover)
-  const results = await performAll(hundreds, flags, () => Math.min(flags.times, hundred))
+  const stages = Array.from({ length: Math.ceil(flags.times / hundred) }, () => takeover)
+  const runsOf = (_: Drill, index: number) => Math.min(hundred, flags.times - index * hundred)
+  const results = await performAll(stages, flags, runsOf)
   const fenced = results.reduce((sum, { ends }) => sum + (ends.fenced ?? 0), 0)
   say('', `${fenced} predecessors tried to write after a promotion, and were stopped by the fence`)
   await conclude(results, flags)
@@ -92,7 +93,11 @@ async function takeovers(flags: Flags & { times: number }): Promise<void> {
 
 async function mutations(names: string[], flags: Flags): Promise<void> {
   const folder = await folderOf(flags)
-  const results = await runMutations(names, smoke, { folder, keep: flags.keep ?? false, say })
+  const results = await runMutations(chosen(names, bugs), smoke, {
+    folder,
+    keep: flags.keep ?? false,
+    say,
+  })
   if (flags.json) await writeFile(flags.json, `${JSON.stringify(results, undefined, 2)}\n`)
   await removeIfEmpty(folder)
   process.exitCode = results.every(({ foundBy }) => foundBy) ? 0 : 1
@@ -102,14 +107,14 @@ async function mutations(names: string[], flags: Flags): Promise<void> {
 async function performAll(
   set: Drill[],
   flags: Flags,
-  runsOf: (drill: Drill) => number,
+  runsOf: (drill: Drill, index: number) => number,
 ): Promise<DrillResult[]> {
   const results: DrillResult[] = []
   const all = await folderOf(flags)
   for (const [index, drill] of set.entries()) {
     const folder = join(all, `${index + 1}-${drill.name}`)
     const onStep = (step: string) => show(`${index + 1} of ${set.length}: ${drill.name}: ${step}`)
-    const result = await runDrill(drill, { folder, runs: runsOf(drill), onStep })
+    const result = await runDrill(drill, { folder, runs: runsOf(drill, index), onStep })
     show('')
     say(...resultLines(result))
     results.push(result)
@@ -130,10 +135,14 @@ async function conclude(results: DrillResult[], { json }: Flags): Promise<void> 
   process.exitCode = red.length > 0 ? 1 : 0
 }
 
-function chosen(names: string[]): Drill[] {
-  const unknown = names.filter((name) => !drills.some((drill) => drill.name === name))
-  if (unknown.length > 0) program.error(`no such drill: ${unknown.join(', ')}; see --list`)
-  return names.length === 0 ? drills : drills.filter(({ name }) => names.includes(name))
+/** Those that were named; all, if none was. */
+function chosen<Named extends { name: string }>(names: string[], all: Named[]): Named[] {
+  const known = all.map(({ name }) => name)
+  const unknown = names.filter((name) => !known.includes(name))
+  if (unknown.length > 0) {
+    program.error(`there is no ${unknown.join(', ')}; there are ${known.join(', ')}`)
+  }
+  return names.length === 0 ? all : all.filter(({ name }) => names.includes(name))
 }
 
 function withFlags(command: Command): Command {

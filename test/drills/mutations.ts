@@ -133,15 +133,12 @@ interface MutationOptions {
 
 /** Plants each bug in a build of its own, and runs the set on that until a drill turns red. */
 export async function runMutations(
-  names: string[],
+  chosen: Mutation[],
   set: Drill[],
   { folder, keep, say }: MutationOptions,
 ) {
-  const unknown = names.filter((name) => !mutations.some((each) => each.name === name))
-  if (unknown.length > 0) throw new Error(`no such mutation: ${unknown.join(', ')}`)
   const results: MutationResult[] = []
-  for (const mutation of mutations) {
-    if (names.length > 0 && !names.includes(mutation.name)) continue
+  for (const mutation of chosen) {
     const result = await hunt(mutation, set, folder)
     const seen = result.invariants.join(', ')
     say(

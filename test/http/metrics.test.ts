@@ -100,6 +100,18 @@ test('with Postgres out of reach the metrics are told all the same', async () =>
   expect(refused).toEqual({ '{code="database_unavailable"}': 1 })
 })
 
+test('a poll that its term’s end cut short was refused, but not by the gate', async () => {
+  const { api, app } = await startActive(db)
+  const epoch = await api.register('parked', { queues: ['parked'] })
+  const poll = api.post('/v1/executors/parked/poll', { epoch, wait_ms: 20_000 })
+  while (app.wiring.waitList.size === 0) await api.get('/health/live')
+  await api.must(200, api.post('/v1/leader/step-down', {}))
+  expect((await poll).body.code).toBe('controller_draining')
+  const metrics = await scrape(api)
+  expect(metrics.value('http_problems_total{code="controller_draining"}')).toBe(1)
+  expect(metrics.by('gate_rejections_total')).toEqual({})
+})
+
 test('leases are counted by how they ended and by who found it, and so are the runs of sweeps', async () => {
   const { api, app } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
   await api.register('lost', { queues: ['counted'], capacity: 5 })

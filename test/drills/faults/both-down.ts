@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Drill } from '../drill.ts'
 import { beginLongJobs } from '../stage/long-jobs.ts'
+import { shortLeases } from '../stage/short-leases.ts'
 import { until } from '../stage/until.ts'
 
 const downMs = 60_000
@@ -11,6 +12,7 @@ export const bothDown: Drill = {
   title: 'both replicas are down for 60 s, and no executor loses what it works on',
   isOnce: true,
   promotes: true,
+  stage: { env: shortLeases },
   async run(stage) {
     const ids = await beginLongJobs(stage, 8, downMs + 15_000)
     await stage.fault(

@@ -31,6 +31,13 @@ export const takeover: Drill = {
       },
     )
   },
+  // A predecessor that tried to write, and learnt by that of its end: else none was tried.
+  findFault: (events) =>
+    events.some(
+      (event) =>
+        event.type === 'commit' &&
+        event.changes.some(({ table, row }) => table === 'terms' && row.end_reason === 'fenced'),
+    ),
 }
 
 const waiters = `SELECT FROM pg_locks JOIN leader l ON true
