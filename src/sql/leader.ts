@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type pg from 'pg'
 import { build, rowsOf } from './build.ts'
 import type { Queryable } from './pool.ts'
@@ -72,8 +73,7 @@ export async function recordTermEnd(
   reason: string,
 ): Promise<void> {
   await db.query({
-    text: `UPDATE terms t SET end_reason = $3, ended_at = coalesce(ended_at, least(
-        clock_timestamp(), (SELECT n.promoted_at FROM terms n WHERE n.term = t.term + 1)))
+    text: `UPDATE terms SET end_reason = $3, ended_at = coalesce(ended_at, clock_timestamp())
       WHERE term = $1 AND replica_id = $2 AND (end_reason IS NULL OR end_reason = 'vanished')`,
     values: [term, replicaId, reason],
   })
@@ -144,15 +144,23 @@ export async function recordRecovery(tx: Queryable, term: number, phases: unknow
   })
 }
 
-/** The latest terms, newest first. */
+/**
+ * The latest terms, newest first. A replica writes its end down when it comes to it, which may be
+ * after its successor was promoted: no term is shown to have outlasted that.
+ */
 export function listTerms(db: Queryable, limit: number) {
   return rowsOf(
     db,
     build
       .selectFrom('terms as t')
       .leftJoin('replicas as r', 'r.replica_id', 't.replica_id')
-      .select(['t.term', 't.replica_id', 't.promoted_at', 't.ticked_at', 't.ended_at'])
+      .leftJoin('terms as next', (on) => on.on('next.term', '=', sql<number>`t.term + 1`))
+      .select(['t.term', 't.replica_id', 't.promoted_at', 't.ticked_at'])
       .select(['t.end_reason', 't.recovery'])
+      .select(
+        sql<string | null>`CASE WHEN t.ended_at > next.promoted_at THEN next.promoted_at
+          ELSE t.ended_at END`.as('ended_at'),
+      )
       .select(({ fn, ref, val }) => fn.coalesce(ref('r.name'), val('')).as('name'))
       .orderBy('t.term', 'desc')
       .limit(limit),

@@ -51,6 +51,15 @@ test('the history has each term: who, from when to when, why it ended, and what 
   expect(phases.join()).toContain(', executors 1')
 })
 
+test('a term is not shown to have outlasted the promotion of its successor', async () => {
+  const { term, env } = await startTwice()
+  await db.sql(
+    `UPDATE terms SET ended_at = ended_at + interval '1 minute' WHERE term = ${term - 1}`,
+  )
+  const { terms } = (await cli(['leader', 'history', '--limit', '2', '--json'], { env })).json()
+  expect(terms[1]).toMatchObject({ until: terms[0].since, end_reason: 'step_down' })
+})
+
 test('status says since when the leader leads, what its recovery took, and why the term before ended', async () => {
   const { second, term, env } = await startTwice()
   const { leader } = (await second.api.get('/v1/status')).body
