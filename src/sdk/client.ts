@@ -54,7 +54,7 @@ export class Client {
   readonly #clock: Clock
 
   constructor({ urls, token, patienceMs = 15_000 }: ClientOptions, clock: Clock = systemClock) {
-    this.#transport = new Transport(new ReplicaList(urls), token, clock)
+    this.#transport = new Transport(new ReplicaList(urls, clock), token, clock)
     this.#replicas = urls.length
     this.#clock = clock
     this.#patienceMs = patienceMs

@@ -47,7 +47,7 @@ export class Executor {
   constructor(options: ExecutorOptions, clock: Clock = systemClock) {
     this.#o = options
     this.#clock = clock
-    const replicas = new ReplicaList(options.urls)
+    const replicas = new ReplicaList(options.urls, clock)
     this.#polls = new Transport(replicas, options.token, clock)
     this.#beats = new Transport(replicas, options.token, clock)
     this.#reporter = new Reporter({

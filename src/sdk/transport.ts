@@ -31,6 +31,8 @@ interface Unserved {
   why: string
   /** No answer came, of anybody. */
   isGone: boolean
+  /** Nor a refusal, in the time that it had. */
+  isSilent: boolean
   /** Nobody knows whether the request was carried out. */
   mayBeDone: boolean
   problem?: ProblemBody
@@ -101,10 +103,10 @@ export class Transport {
       call.signal?.throwIfAborted()
       this.#closed.signal.throwIfAborted()
       if (outcome.mayBeDone && !call.isRepeatable) throw unavailable(stay, outcome)
-      const isRecovering = this.#moveOn(stay, outcome)
+      const hasMoved = this.#moveOn(stay, outcome)
       hintMs = outcome.retryAfterMs ?? hintMs
-      if (!isRecovering) moved += 1
-      if (!isRecovering && moved % this.#replicas.length !== 0) continue
+      if (hasMoved) moved += 1
+      if (hasMoved && moved % this.#replicas.length !== 0) continue
       const pauseMs = hintMs ?? fullJitter(round++, backoff)
       hintMs = undefined
       if (this.#clock.monotonic() + pauseMs > until) throw unavailable(stay, outcome)
@@ -113,10 +115,9 @@ export class Transport {
   }
 
   /** A replica that recovers is about to serve: stay with it. */
-  #moveOn(stay: Stay, { problem, isGone }: Unserved): boolean {
-    if (problem?.code === 'controller_recovering') return true
-    this.#replicas.leave(stay, { isGone, activeUrl: problem?.activeUrl })
-    return false
+  #moveOn(stay: Stay, { problem, isGone, isSilent }: Unserved): boolean {
+    if (problem?.code === 'controller_recovering') return false
+    return this.#replicas.leave(stay, { isGone, isSilent, activeUrl: problem?.activeUrl })
   }
 
   async #try(stay: Stay, call: Call, body: string | null): Promise<Outcome> {
@@ -143,7 +144,8 @@ export class Transport {
       const why = timeout.aborted ? `no answer within ${timeoutMs} ms` : textOf(error)
       const code = (error as { code?: string } | undefined)?.code
       const mayBeDone = code === undefined || !unsentCodes.has(code)
-      return { type: 'unserved', why: why || code || 'failed', isGone: true, mayBeDone }
+      const isSilent = timeout.aborted || code === 'UND_ERR_CONNECT_TIMEOUT'
+      return { type: 'unserved', why: why || code || 'failed', isGone: true, isSilent, mayBeDone }
     }
   }
 }
@@ -164,6 +166,7 @@ function outcomeOf(
     type: 'unserved',
     why: problem.detail ?? `answered ${status}${problem.code ? '' : ', and not as a replica does'}`,
     isGone: false,
+    isSilent: false,
     mayBeDone: mayBeDone(status, problem),
     problem,
     retryAfterMs: withinHint(body?.retry_after_ms) ?? withinHint(seconds(retryAfter)),

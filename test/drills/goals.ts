@@ -22,7 +22,7 @@ const recovery = ({ served_ms, promoted_ms }: Figures) =>
 const ofOneReplica = [
   ...['kill-active', 'hand-over', 'step-down', 'freeze', 'freeze-in-transaction', 'lock-session'],
   ...['takeover', 'blocked-loop', 'cut-off', 'cut-off-half-open', 'slow-database'],
-  ...['balancer-cut-off', 'fails-open', 'kill-in-recovery'],
+  ...['balancer-cut-off', 'fails-open'],
 ]
 
 const goals: Goal[] = [

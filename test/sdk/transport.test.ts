@@ -2,40 +2,11 @@ import { once } from 'node:events'
 import type { RequestListener } from 'node:http'
 import { expect, onTestFinished, test } from 'vitest'
 import { ReplicaList } from '../../src/sdk/replica-list.ts'
-import { type Call, Transport } from '../../src/sdk/transport.ts'
+import { Transport } from '../../src/sdk/transport.ts'
 import { listen } from '../support/listen.ts'
+import { call, refuse, serve } from './call.ts'
 
 const nobody = 'http://127.0.0.1:9'
-
-function call(urls: string[], more: Partial<Call> = {}, sleeps: number[] = []) {
-  let now = 0
-  const replicas = new ReplicaList(urls)
-  const transport = new Transport(replicas, 'token', {
-    monotonic: () => now,
-    sleep: async (ms) => {
-      sleeps.push(ms)
-      now += ms
-    },
-  })
-  onTestFinished(() => transport.close())
-  const answer = transport.call<unknown>({
-    method: 'POST',
-    path: '/x',
-    timeoutMs: 1_000,
-    patienceMs: 60_000,
-    isRepeatable: true,
-    ...more,
-  })
-  return { answer, replicas, transport }
-}
-
-const serve = (body: unknown) => listen((_request, response) => response.end(JSON.stringify(body)))
-
-const refuse = (problem: object) =>
-  listen((_request, response) => {
-    response.writeHead(503, { 'content-type': 'application/problem+json', 'retry-after': '1' })
-    response.end(JSON.stringify({ status: 503, ...problem }))
-  })
 
 test('a replica that is gone is left at once for the next, and the good one is kept', async () => {
   const sleeps: number[] = []
@@ -126,21 +97,6 @@ test('a broken answer is asked for again only if the request may be repeated', a
   expect(await call([nobody, good], { isRepeatable: false }).answer).toEqual({ ok: 5 })
 })
 
-test('a replica that does not answer in time is left, and so is what is parked at it', async () => {
-  const silent = await listen(() => undefined)
-  const good = await serve({ ok: 6 })
-  const replicas = new ReplicaList([silent, good])
-  const polls = new Transport(replicas, 'token')
-  const beats = new Transport(replicas, 'token')
-  onTestFinished(async () => {
-    await Promise.all([polls.close(), beats.close()])
-  })
-  const base = { method: 'POST', path: '/x', patienceMs: 60_000, isRepeatable: true } as const
-  const parked = polls.call({ ...base, timeoutMs: 60_000, isParked: true })
-  expect(await beats.call({ ...base, timeoutMs: 100 })).toEqual({ ok: 6 })
-  expect(await parked).toEqual({ ok: 6 })
-})
-
 test.each([500, 502, 504, 429])('%i is left for the next replica', async (status) => {
   const failing = await listen((_request, response) => response.writeHead(status).end('<html>'))
   const good = await serve({ ok: 7 })
@@ -204,36 +160,6 @@ test.each([
   const { answer } = call([down], { patienceMs: 1_000 }, sleeps)
   await expect(answer).rejects.toMatchObject({ code: 'unavailable' })
   for (const ms of sleeps) expect(ms).toBeLessThan(1_000)
-})
-
-test('a single URL that does not answer in time: what is parked there is sent again', async () => {
-  const parkedAgain = Promise.withResolvers<void>()
-  let parks = 0
-  const balancer = await listen((request, response) => {
-    if (request.url === '/beat') return
-    parks += 1
-    if (parks === 1) return
-    response.end('{"ok":10}')
-    parkedAgain.resolve()
-  })
-  const replicas = new ReplicaList([balancer])
-  const polls = new Transport(replicas, 'token')
-  const beats = new Transport(replicas, 'token')
-  onTestFinished(async () => {
-    await Promise.all([polls.close(), beats.close()])
-  })
-  const base = { method: 'POST', isRepeatable: true } as const
-  const parked = polls.call({
-    ...base,
-    path: '/poll',
-    timeoutMs: 60_000,
-    patienceMs: 60_000,
-    isParked: true,
-  })
-  const beat = beats.call({ ...base, path: '/beat', timeoutMs: 200, patienceMs: 0 })
-  await expect(beat).rejects.toMatchObject({ code: 'unavailable' })
-  await parkedAgain.promise
-  expect(await parked).toEqual({ ok: 10 })
 })
 
 test('closing ends what is under way and refuses what comes later, also between two tries', async () => {

@@ -102,7 +102,8 @@ export class Stage {
     this.recorder.write({ type: 'fault', fault, target, phase: 'end' })
   }
 
-  /** Until every replica is ready, one of them active, and work flows that was submitted since now. */
+  /** Until every replica is ready, one of them active and another next, and work flows that was submitted
+   *  since now. */
   async untilWhole(): Promise<void> {
     await until('not all replicas became ready', async () => {
       const ready = await Promise.all(
@@ -111,7 +112,20 @@ export class Stage {
       return ready.every(Boolean) || undefined
     })
     await this.active()
+    if (this.replicas.length > 1) await this.#untilStandby()
     await this.untilWorkFlows()
+  }
+
+  /** Until a replica waits for the lock, and has for longer than one slice: it has rehearsed. */
+  #untilStandby(): Promise<true> {
+    return until('no replica stands for election', async () => {
+      const waiters = await this.postgres.count(
+        `SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+          WHERE locktype = 'advisory' AND objsubid = 1 AND NOT granted
+            AND backend_start < clock_timestamp() - interval '1.5 seconds'`,
+      )
+      return waiters > 0 || undefined
+    })
   }
 
   /** Until jobs of every queue that were begun since now are done, and every executor was heard. */
