@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, inject } from 'vitest'
-import { connectionOptions } from '../../src/sql/session.ts'
+import { patientOptions } from './sessions.ts'
 
 export interface TestDatabase {
   readonly url: string
@@ -24,7 +24,7 @@ export function useDatabase(): TestDatabase {
 
   beforeAll(async () => {
     await administer(adminUrl, `CREATE DATABASE ${name} TEMPLATE ${template}`)
-    pool = new pg.Pool({ ...connectionOptions(url, 'test'), max: 4 })
+    pool = new pg.Pool({ ...patientOptions(url, 'test'), max: 4 })
     pool.on('error', () => undefined)
     pool.on('connect', (client) => {
       client.on('error', () => undefined)

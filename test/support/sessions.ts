@@ -6,9 +6,14 @@ import { createDoors } from '../../src/sql/doors.ts'
 import { openPool } from '../../src/sql/pool.ts'
 import { connectionOptions } from '../../src/sql/session.ts'
 
+/** For what tests open themselves: nothing is judged by how long a busy machine takes for that. */
+export function patientOptions(url: string, name: string): pg.ClientConfig {
+  return { ...connectionOptions(url, name), connectionTimeoutMillis: 0 }
+}
+
 /** A bare session, as a frozen replica's would be: no settings, no pool. */
 export async function openSession(url: string, name = 'test session'): Promise<pg.Client> {
-  const client = new pg.Client(connectionOptions(url, name))
+  const client = new pg.Client(patientOptions(url, name))
   client.on('error', () => undefined)
   await client.connect()
   onTestFinished(() => client.end())
