@@ -263,6 +263,26 @@ export function loadClientEnv(env: Env = process.env): ClientEnv {
   return { urls: values.UNDERSTUDY_URLS, token: values.UNDERSTUDY_TOKEN }
 }
 
+/** What an agent tells the commands that it runs of their job. */
+const leaseSchema = z.object({
+  UNDERSTUDY_JOB_ID: z.string().optional(),
+  UNDERSTUDY_FENCE: z.coerce.number().int().min(1).optional(),
+  UNDERSTUDY_EXECUTOR_ID: z.string().optional(),
+  UNDERSTUDY_EPOCH: z.coerce.number().int().min(1).optional(),
+})
+
+/** Whose lease a command works under, as far as its agent says. Throws ConfigError. */
+export function loadLeaseEnv(env: Env = process.env) {
+  const { values, faults } = parse(leaseSchema, env)
+  if (!values) throw new ConfigError(faults)
+  return {
+    jobId: values.UNDERSTUDY_JOB_ID,
+    fence: values.UNDERSTUDY_FENCE,
+    executorId: values.UNDERSTUDY_EXECUTOR_ID,
+    epoch: values.UNDERSTUDY_EPOCH,
+  }
+}
+
 const databaseSchema = z.object({ DATABASE_URL: postgresUrl.optional() })
 
 /** The database for `migrate` and `dev`; undefined where none is given. Throws ConfigError. */

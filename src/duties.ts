@@ -5,6 +5,7 @@ import type { Log } from './log.ts'
 import type { LoopRun, LoopState } from './loop.ts'
 import type { Parts } from './parts.ts'
 import { checkSchemaPhase } from './recovery/check-schema.ts'
+import { doubtEffectsPhase } from './recovery/doubt-effects.ts'
 import { loadMemoryPhase } from './recovery/load-memory.ts'
 import { markGonePhase } from './recovery/mark-gone.ts'
 import { type Phase, recover } from './recovery/recover.ts'
@@ -34,6 +35,7 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
     checkSchemaPhase(pools.leader, migrations),
     markGonePhase(doors),
     settleDeadlinesPhase(db, reclaiming),
+    doubtEffectsPhase(db, doors),
     loadMemoryPhase(db, wiring),
     verifyPhase(db, log),
   ]

@@ -4,6 +4,7 @@ import { agentCommand } from './commands/agent.ts'
 import { auditCommand } from './commands/audit.ts'
 import { demoCommand } from './commands/demo.ts'
 import { devCommand } from './commands/dev.ts'
+import { effectCommand } from './commands/effect.ts'
 import { jobCommand } from './commands/job.ts'
 import { leaderCommand } from './commands/leader.ts'
 import { migrateCommand } from './commands/migrate.ts'
@@ -28,6 +29,7 @@ export function createProgram({ isQuiet = false } = {}): Command {
     agentCommand(),
     submitCommand(),
     jobCommand(),
+    effectCommand(),
     statusCommand(),
     leaderCommand(),
     tokenCommand(),

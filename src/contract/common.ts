@@ -72,6 +72,7 @@ export const limits = {
   assignments: 500,
   reports: 500,
   inventory: 5_000,
+  effects: 1_000,
 } as const
 
 export const PageQuery = {

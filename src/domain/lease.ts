@@ -42,12 +42,13 @@ export const tiers = [
   'expired_before_failover',
   'new_epoch',
   'undelivered',
+  'effect_in_doubt',
 ] as const
 export type Tier = (typeof tiers)[number]
 
 /** How it is known that an executor is gone. */
 export interface Loss {
-  tier: Exclude<Tier, 'report' | 'undelivered'>
+  tier: Exclude<Tier, 'report' | 'undelivered' | 'effect_in_doubt'>
   why: string
 }
 
@@ -128,6 +129,17 @@ export function endByLoss(job: LockedJob, lostLeaseBudget: number, { tier, why }
 /** The executor never showed that it holds the job: the offer goes back and spends nothing. */
 export function endByUndelivered(job: LockedJob): LeaseEnd {
   return { ...base(job, 'undelivered', 'undelivered'), raisesFence: true, attempt: job.attempt - 1 }
+}
+
+/** An effect is in doubt that only an operator can resolve: the job waits for that, and spends nothing. */
+export function endByDoubt(job: LockedJob, key: string): LeaseEnd {
+  return {
+    ...base(job, 'released', 'effect_in_doubt'),
+    to: 'waiting',
+    raisesFence: true,
+    attempt: job.attempt - 1,
+    error: { code: 'effect_in_doubt', message: key, retryable: true },
+  }
 }
 
 function base(job: LockedJob, outcome: Outcome, tier: Tier): LeaseEnd {

@@ -34,6 +34,7 @@ export const access = {
   readExecutor: { surface: 'replica', roles: ['executor', 'read', 'operator', 'admin'] },
   read: { surface: 'replica', roles: ['read', 'operator', 'admin'] },
   lead: { surface: 'leader', roles: ['operator', 'admin'] },
+  decide: { surface: 'replica', roles: ['operator', 'admin'] },
   administer: { surface: 'replica', roles: ['admin'] },
 } as const satisfies Record<string, Access>
 

@@ -30,6 +30,7 @@ import { type HttpObserver, observeAnswers } from './observer.ts'
 import { openapiInfo, openapiTransforms } from './openapi.ts'
 import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
 import { clusterRoutes } from './routes/cluster.ts'
+import { effectRoutes } from './routes/effects.ts'
 import { executorRoutes } from './routes/executors.ts'
 import { healthRoutes } from './routes/health.ts'
 import { jobRoutes } from './routes/jobs.ts'
@@ -133,7 +134,14 @@ async function registerRoutes(app: Server, { services, expose }: ServerOptions) 
     ...openapiTransforms,
   })
   await app.register(docsPages)
-  for (const routes of [healthRoutes, clusterRoutes, jobRoutes, executorRoutes, tokenRoutes]) {
+  for (const routes of [
+    healthRoutes,
+    clusterRoutes,
+    jobRoutes,
+    effectRoutes,
+    executorRoutes,
+    tokenRoutes,
+  ]) {
     await app.register(async (scope) => routes(scope.withTypeProvider<ZodTypeProvider>(), services))
   }
   if (expose)

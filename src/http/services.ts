@@ -1,5 +1,6 @@
 import type { AuditLog } from '../services/audit.ts'
 import type { Cluster } from '../services/cluster.ts'
+import type { Effects } from '../services/effects.ts'
 import type { ExecutorDirectory } from '../services/executor-directory.ts'
 import type { Executors } from '../services/executors.ts'
 import type { Heartbeats } from '../services/heartbeats.ts'
@@ -15,6 +16,7 @@ export interface Services {
   auditLog: AuditLog
   cluster: Cluster
   directory: ExecutorDirectory
+  effects: Effects
   executors: Executors
   executorCalls: InFlight
   heartbeats: Heartbeats

@@ -9,6 +9,16 @@ import type {
   StepDown,
   SteppedDown,
 } from '../contract/cluster.ts'
+import type {
+  Effect,
+  EffectAbort,
+  EffectAnswer,
+  EffectBegin,
+  EffectBegun,
+  EffectCommit,
+  EffectList,
+  EffectResolve,
+} from '../contract/effects.ts'
 import type { ExecutorList } from '../contract/executors.ts'
 import type {
   AttemptList,
@@ -120,6 +130,41 @@ export class Client {
     return this.#call({ path: `/v1/jobs/${encodeURIComponent(id)}/attempts` })
   }
 
+  /** Asks whether to do an irreversible act; for an executor's token. The same `begin_id` gets the same answer.
+   *  Throws ApiError stale_fence, stale_epoch, effect_in_progress, … */
+  beginEffect(jobId: string, key: string, begin: EffectBegin): Promise<EffectBegun> {
+    return this.#call({ method: 'POST', path: effectPath(jobId, key, 'begin'), body: begin })
+  }
+
+  /** Records that it was done. */
+  async commitEffect(jobId: string, key: string, commit: EffectCommit): Promise<Effect> {
+    return await this.#settle(effectPath(jobId, key, 'commit'), commit)
+  }
+
+  /** Records that it was certainly not done. */
+  async abortEffect(jobId: string, key: string, abort: EffectAbort): Promise<Effect> {
+    return await this.#settle(effectPath(jobId, key, 'abort'), abort)
+  }
+
+  /** An operator says whether what is in doubt was done. Throws ApiError effect_settled, effect_in_progress. */
+  async resolveEffect(jobId: string, key: string, resolve: EffectResolve): Promise<Effect> {
+    return await this.#settle(effectPath(jobId, key, 'resolve'), resolve)
+  }
+
+  async #settle(path: string, body: object): Promise<Effect> {
+    const { effect } = await this.#call<EffectAnswer>({ method: 'POST', path, body })
+    return effect
+  }
+
+  /** A page of the irreversible acts of a job, by key. */
+  listEffects(
+    jobId: string,
+    { cursor }: { cursor?: string | undefined } = {},
+  ): Promise<EffectList> {
+    const query = cursor === undefined ? '' : `?cursor=${encodeURIComponent(cursor)}`
+    return this.#call({ path: `/v1/jobs/${encodeURIComponent(jobId)}/effects${query}` })
+  }
+
   listExecutors(): Promise<ExecutorList> {
     return this.#call({ path: '/v1/executors' })
   }
@@ -182,6 +227,10 @@ export class Client {
       ...call,
     })
   }
+}
+
+function effectPath(jobId: string, key: string, verb: string): string {
+  return `/v1/jobs/${encodeURIComponent(jobId)}/effects/${encodeURIComponent(key)}/${verb}`
 }
 
 function withKey(job: JobSubmitInput): JobSubmitInput {

@@ -67,6 +67,26 @@ export class JobFailure extends Error {
   }
 }
 
+/** Thrown by the code of an effect: it was certainly not done, and may be begun again. Anything else that it throws
+ *  leaves that open. */
+export class EffectNotDone extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'EffectNotDone'
+  }
+}
+
+/** An attempt that was lost may have done it: the job waits for an operator, and is no longer this executor's. */
+export class EffectInDoubt extends Error {
+  readonly key: string
+
+  constructor(key: string) {
+    super(`effect ${key} may have been done; the job waits until that is resolved`)
+    this.name = 'EffectInDoubt'
+    this.key = key
+  }
+}
+
 /** Thrown by a job handler: give the job back; nothing is spent. */
 export class JobRelease extends Error {
   constructor(message = 'released by its executor') {

@@ -7,6 +7,7 @@ import { ApiError, isContentRefused, UnavailableError } from './errors.ts'
 import type { CallName, ExecutorOptions } from './executor-options.ts'
 import { HeldJobs } from './held-jobs.ts'
 import { toError } from './json.ts'
+import { Ledger } from './ledger.ts'
 import { ReplicaList } from './replica-list.ts'
 import { Reporter } from './reporter.ts'
 import { Transport } from './transport.ts'
@@ -32,6 +33,7 @@ export class Executor {
   readonly #clock: Clock
   readonly #polls: Transport
   readonly #beats: Transport
+  readonly #effects: Transport
   readonly #reporter: Reporter
   readonly #held = new HeldJobs((job, reason) =>
     this.#o.onEvent?.({ type: 'told_to_stop', jobId: job.job_id, reason }),
@@ -41,6 +43,7 @@ export class Executor {
   #drain = new AbortController()
   readonly #refused = new AbortController()
   #registered!: Registered
+  #ledger!: Ledger
   #answeredAt = 0
   #silence: NodeJS.Timeout | undefined
 
@@ -50,6 +53,7 @@ export class Executor {
     const replicas = new ReplicaList(options.urls, clock)
     this.#polls = new Transport(replicas, options.token, clock)
     this.#beats = new Transport(replicas, options.token, clock)
+    this.#effects = new Transport(replicas, options.token, clock)
     this.#reporter = new Reporter({
       transport: new Transport(replicas, options.token, clock),
       path: this.#path('report'),
@@ -85,6 +89,10 @@ export class Executor {
     }
     try {
       await this.#register(AbortSignal.any([draining, stopping]))
+      const { epoch, self_fence_ms: selfFenceMs } = this.#registered
+      const { executorId } = this.#o
+      const [transport, clock] = [this.#effects, this.#clock]
+      this.#ledger = new Ledger({ transport, clock, executorId, epoch, selfFenceMs, ended })
       await Promise.all([
         work(),
         this.#beat(ended),
@@ -96,7 +104,12 @@ export class Executor {
       draining.removeEventListener('abort', onDrain)
       stopping.removeEventListener('abort', onStop)
       clearTimeout(this.#silence)
-      await Promise.all([this.#polls.close(), this.#beats.close(), this.#reporter.close()])
+      await Promise.all([
+        this.#polls.close(),
+        this.#beats.close(),
+        this.#effects.close(),
+        this.#reporter.close(),
+      ])
     }
     if (this.#refused.signal.aborted) throw this.#refused.signal.reason
     if (this.#held.size > 0) {
@@ -174,6 +187,7 @@ export class Executor {
     const holder = {
       executorId: this.#o.executorId,
       epoch: this.#registered.epoch,
+      ledger: this.#ledger,
       isUncertain: () => this.#isSilent(),
     }
     this.#o.onEvent?.({ type: 'started', job })

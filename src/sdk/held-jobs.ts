@@ -37,7 +37,7 @@ export class HeldJobs {
 
   /** Runs the job. Returns what is to be reported; undefined: nothing, and it is no longer held. */
   async run(job: Assignment, holder: Holder, handler: JobHandler): Promise<ReportItem | undefined> {
-    const held = new HeldJob(job, holder)
+    const held = new HeldJob(job, holder, () => this.stop(job, 'in_doubt'))
     this.#jobs.set(keyOf(job), held)
     this.#running += 1
     const item = await held.run(handler)

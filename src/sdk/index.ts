@@ -1,5 +1,13 @@
 export { Client, type ClientOptions, type JobFilter } from './client.ts'
-export { ApiError, JobFailure, JobRelease, UnavailableError } from './errors.ts'
+export {
+  ApiError,
+  EffectInDoubt,
+  EffectNotDone,
+  JobFailure,
+  JobRelease,
+  UnavailableError,
+} from './errors.ts'
 export { Executor } from './executor.ts'
 export type { ExecutorEvent, ExecutorOptions } from './executor-options.ts'
 export type { JobContext, JobHandler, StopReason } from './job-context.ts'
+export type { EffectContext, EffectOptions, Found } from './ledger.ts'

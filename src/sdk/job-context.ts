@@ -1,9 +1,17 @@
 import type { Assignment, ReportItem } from '../contract/executors.ts'
-import { JobFailure, JobRelease } from './errors.ts'
+import { EffectInDoubt, JobFailure, JobRelease } from './errors.ts'
 import { textOf, toError, toJson, toText, UnsendableError } from './json.ts'
+import type { EffectContext, EffectOptions, Ledger } from './ledger.ts'
 
 /** Why a job's signal aborted. */
-export type StopReason = 'revoked' | 'cancelled' | 'silence' | 'shutdown' | 'run_timeout'
+export type StopReason =
+  | 'revoked'
+  | 'cancelled'
+  | 'silence'
+  | 'shutdown'
+  | 'run_timeout'
+  /** An effect is in doubt, and the job waits for an operator. */
+  | 'in_doubt'
 
 /** What a job handler is given. */
 export interface JobContext {
@@ -20,6 +28,15 @@ export interface JobContext {
   /** Tells how far the job has come, any JSON up to 64 KiB; the next attempt gets the latest one as its
    *  checkpoint. Sent, as it is now, with the next heartbeat. Throws TypeError for anything else. */
   progress(value: unknown): void
+  /** Does what cannot be undone, at most once for this job and key, on whatever attempt. Returns what `act` returned,
+   *  or what it returned on an attempt before: any JSON up to 256 KiB. What it throws leaves open whether it was
+   *  done, unless that is EffectNotDone. While the control plane is away it waits. Throws EffectInDoubt when the job
+   *  has to wait for an operator, and ApiError when it is no longer held: stale_fence, stale_epoch. */
+  effect<T>(
+    key: string,
+    act: (context: EffectContext) => Promise<T>,
+    options?: EffectOptions<T>,
+  ): Promise<T>
 }
 
 /** Does the work of one job. What it returns is the result, any JSON up to 256 KiB. It may throw
@@ -30,6 +47,7 @@ export type JobHandler = (context: JobContext) => Promise<unknown>
 export interface Holder {
   executorId: string
   epoch: number
+  ledger: Ledger
   isUncertain(): boolean
 }
 
@@ -39,16 +57,22 @@ export class HeldJob implements JobContext {
   readonly executorId: string
   readonly epoch: number
   readonly #isUncertain: () => boolean
+  readonly #ledger: Ledger
+  readonly #onInDoubt: () => void
+  readonly #effects = new Set<Promise<unknown>>()
+  #isOver = false
   readonly #stop = new AbortController()
   #progress: { value: unknown; bytes: number } = { value: null, bytes: 0 }
   #told = 0
   #sent = 0
 
-  constructor(job: Assignment, holder: Holder) {
+  constructor(job: Assignment, holder: Holder, onInDoubt: () => void) {
     this.job = job
     this.executorId = holder.executorId
     this.epoch = holder.epoch
     this.#isUncertain = holder.isUncertain
+    this.#ledger = holder.ledger
+    this.#onInDoubt = onInDoubt
   }
 
   get signal(): AbortSignal {
@@ -62,6 +86,24 @@ export class HeldJob implements JobContext {
   progress(value: unknown): void {
     this.#progress = toJson(value, progressBytes)
     this.#told += 1
+  }
+
+  async effect<T>(
+    key: string,
+    act: (context: EffectContext) => Promise<T>,
+    options: EffectOptions<T> = {},
+  ): Promise<T> {
+    if (this.#isOver) throw new Error(`the handler has ended; effect ${key} is not begun`)
+    const running = this.#ledger.run(this.job, this.signal, key, act, options)
+    const settled = running.catch(() => undefined)
+    this.#effects.add(settled)
+    void settled.then(() => this.#effects.delete(settled))
+    try {
+      return await running
+    } catch (error) {
+      if (error instanceof EffectInDoubt) this.#onInDoubt()
+      throw error
+    }
   }
 
   stop(reason: StopReason): void {
@@ -91,12 +133,24 @@ export class HeldJob implements JobContext {
         ? undefined
         : setTimeout(() => this.stop('run_timeout'), Math.min(run_timeout_ms, longestTimerMs))
     try {
-      return { job_id, fence, outcome: 'succeeded', result: toResult(await handler(this)) }
+      const result = await this.#untilActed(handler(this))
+      return { job_id, fence, outcome: 'succeeded', result: toResult(result) }
     } catch (error) {
       const outcome = this.#outcomeOf(toError(error))
       return outcome && { job_id, fence, ...outcome }
     } finally {
       clearTimeout(timeout)
+    }
+  }
+
+  /** No report while an effect is still being done: the next attempt would be told that it is in doubt, or to do it
+   *  again, beside a process that is alive and at it. */
+  async #untilActed(handled: Promise<unknown>): Promise<unknown> {
+    try {
+      return await handled
+    } finally {
+      this.#isOver = true
+      await Promise.all(this.#effects)
     }
   }
 
@@ -108,6 +162,7 @@ export class HeldJob implements JobContext {
     }
     switch (this.signal.reason as StopReason) {
       case 'revoked':
+      case 'in_doubt':
         return undefined
       case 'cancelled':
         return { outcome: 'cancelled' }

@@ -7,9 +7,11 @@ import type { Log } from '../log.ts'
 import { Nudge } from '../nudge.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findRegistered } from '../sql/executors.ts'
-import type { Queryable } from '../sql/pool.ts'
+import { poolSizes, type Queryable } from '../sql/pool.ts'
 import { AuditLog } from './audit.ts'
 import { ClassCatalog } from './class-catalog.ts'
+import { Effects } from './effects.ts'
+import { ExecutorActs } from './executor-acts.ts'
 import { ExecutorDirectory } from './executor-directory.ts'
 import { Executors } from './executors.ts'
 import { FailedLogins } from './failed-logins.ts'
@@ -83,7 +85,17 @@ export function wireServices(o: WiringOptions) {
     if (ends.some(isDelayed)) wakeNudge.nudge()
     work.polls.markReady(ends.filter(isClaimable).map(({ job }) => job.class_id))
   })
-  return { ...shared, ...work, jobs, tokens, auditLog: new AuditLog(clientDb) }
+  const effects = new Effects({
+    ...o,
+    ...shared,
+    ...config.timings,
+    jobs,
+    onResumed: (classId) => {
+      if (gate.leading) work.polls.markReady([classId])
+      else sendHint({ type: 'claimable', classId })
+    },
+  })
+  return { ...shared, ...work, jobs, effects, tokens, auditLog: new AuditLog(clientDb) }
 }
 
 /** Whatever ended it, a report or a sweep. */
@@ -118,6 +130,7 @@ function wireShared({ config, db, clientDb, doors, clock }: WiringOptions) {
     waits: new JobWaits(clientDb, waitList),
     stalls: new Stalls(clock),
     executorCalls: new InFlight(),
+    acts: new ExecutorActs(doors, poolSizes(config.poolSize).leader),
     lane: new Lane(),
     wakeNudge: new Nudge(),
     tokenCache: new TokenCache(db, clock),

@@ -105,8 +105,9 @@ export const lockLeasesExpiredWhileServed = lockOf(
   expiredWhileServed,
 )
 
-/** Ends leases of locked rows: the move, and the attempt's row, in one statement. The WHERE holds
- *  against everything a frozen or repeated caller could have missed. */
+/** Ends leases of locked rows: the move, the attempt's row, and the doubt about what their holders had begun
+ *  (invariant 5), in one statement. The WHERE holds against everything a frozen or repeated caller could
+ *  have missed. */
 export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promise<void> {
   const rows = ends.map((end) => ({
     id: end.job.id,
@@ -147,6 +148,9 @@ export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promis
         WHERE j.id = e.id AND j.state = 'leased' AND j.fence = e.old_fence
           AND j.executor_id = e.old_executor AND j.epoch = e.old_epoch
         RETURNING j.id
+      ), doubted AS (
+        UPDATE effects SET state = 'in_doubt' FROM ended
+        WHERE effects.job_id = ended.id AND effects.state = 'begun'
       )
       INSERT INTO attempts (job_id, fence, attempt, executor_id, epoch, outcome, result, error,
         started_at, ended_at)

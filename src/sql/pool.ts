@@ -45,12 +45,16 @@ export function openPool({
 /** What executors need never queues behind what clients ask for: each has half of `size`. The leader's sessions
  *  stay, so that a promotion need not wait for any. */
 export function openPools(options: PoolOptions): { leader: pg.Pool; client: pg.Pool } {
-  const half = Math.floor(options.size / 2)
-  const leaders = options.size - half
+  const { leader, client } = poolSizes(options.size)
   return {
-    leader: openPool({ ...options, size: leaders, min: leaders }),
-    client: openPool({ ...options, size: half }),
+    leader: openPool({ ...options, size: leader, min: leader }),
+    client: openPool({ ...options, size: client }),
   }
+}
+
+export function poolSizes(size: number): { leader: number; client: number } {
+  const client = Math.floor(size / 2)
+  return { leader: size - client, client }
 }
 
 /** Reads outside a transaction; a session that fails one is not used again. */

@@ -38,6 +38,27 @@ export interface Classes {
   requires: ColumnType<Record<string, string>, string, string>
 }
 
+export interface Effects {
+  begin_id: string
+  begun_at: Generated<string>
+  doubt_begin_id: string | null
+  doubt_fence: number | null
+  effect_token: Generated<string>
+  epoch: number
+  executor_id: string
+  fence: number
+  holds: Generated<boolean>
+  job_id: string
+  key: string
+  late_at: string | null
+  late_outcome: 'committed' | 'aborted' | null
+  late_result: ColumnType<unknown, string, string> | null
+  on_doubt: 'retry' | 'reconcile' | 'hold'
+  result: ColumnType<unknown, string, string> | null
+  settled_at: string | null
+  state: 'begun' | 'committed' | 'aborted' | 'in_doubt'
+}
+
 export interface Executors {
   capacity: number
   epoch: number
@@ -163,6 +184,7 @@ export interface Database {
   attempts: Attempts
   audit: Audit
   classes: Classes
+  effects: Effects
   executors: Executors
   jobs: Jobs
   late_reports: LateReports

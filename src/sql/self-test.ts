@@ -116,6 +116,8 @@ const rights = {
   attempts: ['SELECT', 'INSERT'],
   progress: ['SELECT', 'INSERT', 'UPDATE'],
   late_reports: ['SELECT', 'INSERT'],
+  effects: ['SELECT', 'INSERT', 'UPDATE'],
+  late_effects: ['SELECT', 'INSERT'],
 }
 
 const functions = ['wait_for_active_lock', 'fence_term', 'promote', 'tick']

@@ -8,7 +8,12 @@ export interface Violation {
 }
 
 /** Their names. */
-export const violations = ['lease_of_no_executor', 'lease_in_the_wrong_class', 'fence_used_before']
+export const violations = [
+  'lease_of_no_executor',
+  'lease_in_the_wrong_class',
+  'fence_used_before',
+  'effect_of_no_lease',
+]
 
 /** Reads leased rows by their index alone, so that its cost follows what is leased, not the table. */
 export async function findViolations(db: Queryable): Promise<Violation[]> {
@@ -25,7 +30,13 @@ export async function findViolations(db: Queryable): Promise<Violation[]> {
           EXISTS (SELECT FROM attempts a WHERE a.job_id = j.id AND a.fence >= j.fence))
       ) AS v(violation, holds)
       WHERE j.state = 'leased' AND v.holds
-      GROUP BY v.violation ORDER BY v.violation`,
+      GROUP BY v.violation
+      UNION ALL
+      SELECT 'effect_of_no_lease', count(*)::integer, (array_agg(e.job_id::text))[:10]
+      FROM effects e LEFT JOIN jobs j ON j.id = e.job_id
+      WHERE e.state = 'begun' AND (j.state, j.fence) IS DISTINCT FROM ('leased', e.fence)
+      HAVING count(*) > 0
+      ORDER BY 1`,
   })
   return rows
 }

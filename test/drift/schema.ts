@@ -20,6 +20,9 @@ const typeMapping = {
 const columns = {
   'attempts.error': 'ColumnType<Failure | null, string | null, string | null>',
   'attempts.outcome': "'succeeded' | 'failed' | 'cancelled' | 'released' | 'lost' | 'undelivered'",
+  'effects.state': "'begun' | 'committed' | 'aborted' | 'in_doubt'",
+  'effects.on_doubt': "'retry' | 'reconcile' | 'hold'",
+  'late_effects.outcome': "'committed' | 'aborted'",
   'jobs.labels': 'ColumnType<Record<string, string>, string, string>',
   'jobs.on_silence': "'continue' | 'abort'",
   'jobs.state':

@@ -26,6 +26,10 @@ const roles = ['executor', 'submit', 'read', 'operator', 'admin'] as const
 const submitters = ['submit', 'operator', 'admin'] as const
 const readers = ['read', 'operator', 'admin'] as const
 
+const effectOf = ({ executor_id, epoch, fence }: Target) => {
+  return { executor_id, epoch, fence, begin_id: 'b' }
+}
+
 /** Who may do what, by DESIGN 7; everybody else is refused. A route that is not here fails by its name. */
 const table: Record<string, Row> = {
   'GET /health/live': { roles: 'anyone' },
@@ -42,6 +46,14 @@ const table: Record<string, Row> = {
   'GET /v1/jobs': { roles: ['submit', ...readers] },
   'GET /v1/jobs/{id}': { roles: ['submit', ...readers] },
   'GET /v1/jobs/{id}/attempts': { roles: ['submit', ...readers] },
+  'GET /v1/jobs/{id}/effects': { roles: ['submit', ...readers] },
+  'POST /v1/jobs/{id}/effects/{key}/begin': { roles: ['executor', 'admin'], body: effectOf },
+  'POST /v1/jobs/{id}/effects/{key}/commit': { roles: ['executor', 'admin'], body: effectOf },
+  'POST /v1/jobs/{id}/effects/{key}/abort': { roles: ['executor', 'admin'], body: effectOf },
+  'POST /v1/jobs/{id}/effects/{key}/resolve': {
+    roles: ['operator', 'admin'],
+    body: () => ({ outcome: 'aborted', note: 'n' }),
+  },
   'POST /v1/executors/register': {
     roles: ['executor', 'admin'],
     body: ({ executor_id }) => ({ executor_id, queues: ['mine', 'theirs'] }),
@@ -80,7 +92,7 @@ function call(api: Api, route: string, target: Target, headers = {}): Promise<An
   const [method = '', path = ''] = route.split(' ')
   const ids = { jobs: target.job_id, executors: target.executor_id, tokens: '0'.repeat(16) }
   const [, , noun = ''] = path.split('/')
-  const filled = path.replace('{id}', ids[noun as keyof typeof ids])
+  const filled = path.replace('{id}', ids[noun as keyof typeof ids]).replace('{key}', 'k')
   const body = table[route.replace('HEAD', 'GET')]?.body?.(target)
   return api.request(method, filled, body, { headers })
 }
@@ -177,9 +189,9 @@ test.each([
     const stray = { ...(targets.get('two') as Target), executor_id: 'absent' }
     const bound = api.as((await createToken(api, { role: 'executor', ...binding })).token)
     const routes = Object.keys(table).filter(
-      (route) => route.includes('/v1/executors/') && table[route]?.roles.includes('executor'),
+      (route) => !route.endsWith('abort') && table[route]?.roles.includes('executor'),
     )
-    expect(routes.length).toBeGreaterThanOrEqual(5)
+    expect(routes.length).toBeGreaterThanOrEqual(7)
     const before = await snapshot()
     for (const route of routes) {
       for (const id of foreign) {

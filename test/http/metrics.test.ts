@@ -10,7 +10,14 @@ import { startActive, startReplica } from '../support/replica.ts'
 
 const db = useDatabase()
 
-const phases = ['check_schema', 'mark_gone', 'settle_deadlines', 'load_memory', 'verify']
+const phases = [
+  'check_schema',
+  'mark_gone',
+  'settle_deadlines',
+  'doubt_effects',
+  'load_memory',
+  'verify',
+]
 
 async function startPair() {
   const first = await startActive(db)

@@ -16,6 +16,11 @@ test.each([
     `INSERT INTO attempts SELECT id, fence, attempt, executor_id, epoch, 'lost', NULL, NULL, now(), now()
       FROM jobs WHERE id = $1`,
   ],
+  [
+    'effect_of_no_lease',
+    `INSERT INTO effects (job_id, key, state, on_doubt, begin_id, fence, executor_id, epoch)
+      VALUES ($1, 'k', 'begun', 'hold', 'b', 99, 'holder', 1)`,
+  ],
 ])('%s is found by the sweep, counted, and told with its job', async (violation, spoil) => {
   const { api } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
   const epoch = await api.register('holder', { queues: ['held'] })

@@ -48,8 +48,10 @@ export async function startExecutor(
     stopping.abort()
     await Promise.all([ended.catch(() => undefined), client.close()])
   })
-  const submit = async (payload: unknown = null) =>
-    (await client.submit({ kind: 'x', queue, payload, max_attempts: 1 })).job.id
+  const submit = async (payload: unknown = null, max_attempts = 1) => {
+    const backoff = { base_ms: 1, cap_ms: 1 }
+    return (await client.submit({ kind: 'x', queue, payload, max_attempts, backoff })).job.id
+  }
   const settled = (id: string) => client.waitForJob(id, 20_000)
   return { api, app, events, stopping, ended, client, submit, settled }
 }

@@ -25,8 +25,9 @@ export function agentCommand(): Command {
       .option('--grace-ms <n>', 'time to finish when asked to stop', wholeNumber(0), 30_000),
   ).action(async ([command = '', ...args]: string[], flags: Flags) => {
     const { runAgent } = await import('../../agent/agent.ts')
+    const connection = findConnection(flags)
     await runAgent({
-      ...findConnection(flags),
+      ...connection,
       id: flags.id ?? hostname().replace(/[^A-Za-z0-9._:@-]/g, '-'),
       queues: flags.queue ?? ['default'],
       labels: flags.label ?? {},
@@ -34,7 +35,12 @@ export function agentCommand(): Command {
       graceMs: flags.graceMs,
       command,
       args,
-      env: inheritedEnv(),
+      // So that `understudy effect` finds the control plane, too.
+      env: {
+        ...inheritedEnv(),
+        UNDERSTUDY_URLS: connection.urls.join(),
+        UNDERSTUDY_TOKEN: connection.token,
+      },
       say: flags.json ? sayJson : sayLine,
     })
   })

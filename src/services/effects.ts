@@ -1,0 +1,196 @@
+import { limits } from '../contract/common.ts'
+import type {
+  Effect,
+  EffectAbort,
+  EffectBegin,
+  EffectBegun,
+  EffectCommit,
+  EffectList,
+  EffectListQuery,
+  EffectResolve,
+} from '../contract/effects.ts'
+import { isInProgress } from '../domain/effect.ts'
+import type { LeaseEnd } from '../domain/lease.ts'
+import { AppError } from '../errors.ts'
+import type { Gate } from '../leader/gate.ts'
+import type { Doors } from '../sql/doors.ts'
+import {
+  type Begun,
+  type EffectKey,
+  type EffectRow,
+  findEffect,
+  listEffects,
+  listLateEffects,
+  resolveEffectIfOpen,
+  resumeIfWaiting,
+  type Settlement,
+} from '../sql/effects.ts'
+import { findEpochs } from '../sql/executors.ts'
+import { extendLeasesIfHeld, lockJobs } from '../sql/leases.ts'
+import type { Queryable } from '../sql/pool.ts'
+import { type Actor, audit } from './audit.ts'
+import type { ExecutorActs } from './executor-acts.ts'
+import type { Jobs, Reader } from './jobs.ts'
+import { isJobId, toJson } from './json.ts'
+import type { LeaseEnds } from './lease-ends.ts'
+import { begin, type Decided, inProgress, noEffect, settle, settled } from './ledger.ts'
+import type { Offers } from './offers.ts'
+import { requireServing } from './serving.ts'
+
+export interface EffectsOptions {
+  acts: ExecutorActs
+  /** For what clients ask for. */
+  clientDb: Queryable
+  doors: Doors
+  gate: Gate
+  jobs: Jobs
+  leaseEnds: LeaseEnds
+  offers: Offers
+  leaseTtlMs: number
+  /** A job that waited for an operator can be claimed again. */
+  onResumed(classId: number): void
+}
+
+/** The ledger of irreversible acts (invariant 5). Each call of an executor is judged under its job's row lock,
+ *  against the current (executor, epoch, fence), and renews the lease. */
+export class Effects {
+  readonly #o: EffectsOptions
+
+  constructor(options: EffectsOptions) {
+    this.#o = options
+  }
+
+  /** Throws not_found, stale_epoch, stale_fence, effect_in_progress and effect_settled. */
+  async begin(target: EffectKey, body: EffectBegin): Promise<EffectBegun> {
+    const term = requireServing(this.#o.gate)
+    const { job_id, key } = known(target)
+    const ends: LeaseEnd[] = []
+    const answer = await this.#o.acts.run(term, async (tx) => {
+      ends.length = 0
+      const lease = { ...body, job_id }
+      const refusal = await this.#refuseStranger(tx, lease)
+      return await begin(tx, key, lease, { onDoubt: body.on_doubt, refusal, ends })
+    })
+    this.#o.leaseEnds.announce(ends)
+    return orThrow(answer)
+  }
+
+  /** The same again is answered as the first. Throws as begin does. */
+  async commit(target: EffectKey, body: EffectCommit): Promise<Effect> {
+    return await this.#settle(target, body, { state: 'committed', result: resultOf(body.result) })
+  }
+
+  async abort(target: EffectKey, body: EffectAbort): Promise<Effect> {
+    return await this.#settle(target, body, { state: 'aborted', result: null })
+  }
+
+  /** An operator says how it was. Throws effect_settled if that is known, effect_in_progress while its
+   *  executor may still say so itself. */
+  async resolve(
+    actor: Actor,
+    reader: Reader,
+    target: EffectKey,
+    { outcome, result, note }: EffectResolve,
+  ): Promise<Effect> {
+    const { doors, jobs, onResumed } = this.#o
+    const { job_id, key } = known(target)
+    await jobs.get(job_id, reader)
+    const settlement = { state: outcome, result: result === undefined ? null : resultOf(result) }
+    const { effect, resumed } = await doors.asClient(async (tx) => {
+      const [job] = await lockJobs(tx, [job_id])
+      const before = await findEffect(tx, { job_id, key })
+      if (!before) throw noEffect(target)
+      if (job?.state === 'leased' && isInProgress(before, job.fence)) throw inProgress(key)
+      const effect = await resolveEffectIfOpen(tx, { job_id, key }, settlement)
+      if (!effect) {
+        // Its answer got lost.
+        if (before.state === outcome) return { effect: before, resumed: undefined }
+        throw settled(key, before)
+      }
+      const facts = { outcome, was_held: before.holds }
+      const subject = `${job_id} ${key}`
+      await audit(tx, actor, { action: 'effect.resolve', subject, reason: note, facts })
+      return { effect, resumed: before.holds ? await resumeIfWaiting(tx, job_id) : undefined }
+    })
+    if (resumed) onResumed(resumed.class_id)
+    return toEffect(effect)
+  }
+
+  /** The ledger of a job, by key. */
+  async list(
+    jobId: string,
+    reader: Reader,
+    { cursor, limit }: EffectListQuery,
+  ): Promise<EffectList> {
+    const { clientDb, jobs } = this.#o
+    await jobs.get(jobId, reader)
+    const page = await listEffects(clientDb, jobId, { after: cursor ?? '', limit })
+    const keys = page.map(({ key }) => key)
+    const last = keys.at(-1)
+    const more =
+      last === undefined ? [] : await listEffects(clientDb, jobId, { after: last, limit: 1 })
+    return {
+      effects: page.map(toEffect),
+      late_effects: await listLateEffects(clientDb, jobId, keys),
+      next_cursor: more.length > 0 && last !== undefined ? last : null,
+    }
+  }
+
+  async #settle(target: EffectKey, body: EffectAbort, settlement: Settlement): Promise<Effect> {
+    const term = requireServing(this.#o.gate)
+    const { job_id, key } = known(target)
+    const answer = await this.#o.acts.run(term, async (tx) => {
+      const lease = { ...body, job_id }
+      const refusal = await this.#refuseStranger(tx, lease)
+      return await settle(tx, key, lease, settlement, refusal)
+    })
+    return toEffect(orThrow(answer))
+  }
+
+  /** Locks the job and renews its lease; returns why that is not this caller's. */
+  async #refuseStranger(tx: Queryable, lease: Begun): Promise<AppError | undefined> {
+    const { job_id, executor_id, epoch, fence } = lease
+    const [job] = await lockJobs(tx, [job_id])
+    if (!job) return new AppError('not_found', `there is no job ${job_id}`)
+    const epochs = await findEpochs(tx, [executor_id])
+    if (epochs.get(executor_id) !== epoch) {
+      return new AppError('stale_epoch', `epoch ${epoch} of ${executor_id} is not current`)
+    }
+    const held = await extendLeasesIfHeld(tx, [lease], this.#o.leaseTtlMs)
+    if (held.length === 0) {
+      return new AppError('stale_fence', `${executor_id} does not hold the job with fence ${fence}`)
+    }
+    this.#o.offers.show(executor_id, [lease])
+    return undefined
+  }
+}
+
+function known({ job_id, key }: EffectKey): EffectKey {
+  if (!isJobId(job_id)) throw new AppError('not_found', `there is no job ${job_id}`)
+  return { job_id: job_id.toLowerCase(), key }
+}
+
+function resultOf(result: unknown): string {
+  const text = toJson(result ?? null)
+  if (Buffer.byteLength(text) <= limits.resultBytes) return text
+  const message = `at most ${limits.resultBytes} bytes of JSON`
+  throw new AppError('payload_too_large', `result: ${message}`, {
+    faults: [{ path: 'result', message }],
+  })
+}
+
+function orThrow<T>(decided: Decided<T>): T {
+  if (decided instanceof AppError) throw decided
+  return decided
+}
+
+function toEffect(row: EffectRow): Effect {
+  const {
+    doubt_begin_id: _1,
+    doubt_fence: _2,
+    settled_begin_id: _3,
+    settled_fence: _4,
+    ...effect
+  } = row
+  return effect
+}
