@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
+import { faultyTimings, type Timings } from './timings.ts'
 
 /** The only reader of process.env. Every fault is listed in one message, before anything starts. */
 export class ConfigError extends Error {
@@ -13,11 +14,6 @@ export class ConfigError extends Error {
 }
 
 type Env = Record<string, string | undefined>
-
-/** A promotion and its recovery are allowed this long where durations are held together. */
-const promotionMs = 1_000
-/** Longest time that a request handler may take; a long poll must end before it. */
-export const handlerTimeoutMs = 30_000
 
 const int64 = { min: -(2n ** 63n), max: 2n ** 63n - 1n }
 
@@ -84,22 +80,9 @@ export const serverSchema = z.object({
   UNDERSTUDY_SELF_FENCE_MS: milliseconds(20_000),
   UNDERSTUDY_CLIENT_BACKOFF_CAP_MS: milliseconds(5_000),
   UNDERSTUDY_SWEEP_INTERVAL_MS: milliseconds(5_000),
+  UNDERSTUDY_CANCEL_GRACE_MS: milliseconds(30_000),
   UNDERSTUDY_LOST_LEASE_BUDGET: z.coerce.number().int().min(0).max(1_000).default(5),
 })
-
-export interface Timings {
-  pingMs: number
-  trustWindowMs: number
-  idleSessionTimeoutMs: number
-  lockSliceMs: number
-  pollWaitMs: number
-  pollWaitCapMs: number
-  heartbeatMs: number
-  leaseTtlMs: number
-  selfFenceMs: number
-  clientBackoffCapMs: number
-  sweepIntervalMs: number
-}
 
 export interface Config {
   databaseUrl: string
@@ -120,45 +103,6 @@ export interface Config {
   failedLoginsPerMinute: number
   lostLeaseBudget: number
   timings: Timings
-}
-
-/** The durations must hold together, or a healthy executor could lose its work to a failover. */
-function faultyTimings(t: Timings): string[] {
-  const rules: [boolean, string][] = [
-    [
-      2 * t.pingMs < t.trustWindowMs,
-      'UNDERSTUDY_TRUST_WINDOW_MS must be more than twice UNDERSTUDY_LEADER_PING_MS',
-    ],
-    [
-      t.trustWindowMs < t.idleSessionTimeoutMs,
-      'UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS must be more than UNDERSTUDY_TRUST_WINDOW_MS',
-    ],
-    [
-      t.lockSliceMs < t.idleSessionTimeoutMs,
-      'UNDERSTUDY_LOCK_SLICE_MS must be less than UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS',
-    ],
-    [
-      t.trustWindowMs + promotionMs + t.heartbeatMs + t.clientBackoffCapMs <= t.selfFenceMs,
-      `UNDERSTUDY_SELF_FENCE_MS must be at least UNDERSTUDY_TRUST_WINDOW_MS + ${promotionMs} + UNDERSTUDY_HEARTBEAT_MS + UNDERSTUDY_CLIENT_BACKOFF_CAP_MS`,
-    ],
-    [
-      t.selfFenceMs + 10_000 <= t.leaseTtlMs,
-      'UNDERSTUDY_LEASE_TTL_MS must be at least UNDERSTUDY_SELF_FENCE_MS + 10000',
-    ],
-    [
-      3 * t.heartbeatMs <= t.leaseTtlMs,
-      'UNDERSTUDY_LEASE_TTL_MS must be at least three times UNDERSTUDY_HEARTBEAT_MS',
-    ],
-    [
-      t.pollWaitMs <= t.pollWaitCapMs,
-      'UNDERSTUDY_POLL_WAIT_MS must be at most UNDERSTUDY_POLL_WAIT_CAP_MS',
-    ],
-    [
-      t.pollWaitCapMs < handlerTimeoutMs,
-      `UNDERSTUDY_POLL_WAIT_CAP_MS must be less than ${handlerTimeoutMs}, the server's handler timeout`,
-    ],
-  ]
-  return rules.filter(([holds]) => !holds).map(([, fault]) => fault)
 }
 
 /** An empty variable counts as unset: that is how shells and compose files leave one out. */
@@ -190,6 +134,7 @@ function timingsOf(values: z.infer<typeof serverSchema>): Timings {
     selfFenceMs: values.UNDERSTUDY_SELF_FENCE_MS,
     clientBackoffCapMs: values.UNDERSTUDY_CLIENT_BACKOFF_CAP_MS,
     sweepIntervalMs: values.UNDERSTUDY_SWEEP_INTERVAL_MS,
+    cancelGraceMs: values.UNDERSTUDY_CANCEL_GRACE_MS,
   })
 }
 

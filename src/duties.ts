@@ -6,6 +6,7 @@ import type { LoopRun, LoopState } from './loop.ts'
 import type { Parts } from './parts.ts'
 import { checkSchemaPhase } from './recovery/check-schema.ts'
 import { doubtEffectsPhase } from './recovery/doubt-effects.ts'
+import { finishCancelsPhase } from './recovery/finish-cancels.ts'
 import { loadMemoryPhase } from './recovery/load-memory.ts'
 import { markGonePhase } from './recovery/mark-gone.ts'
 import { type Phase, recover } from './recovery/recover.ts'
@@ -14,9 +15,10 @@ import { settleDeadlinesPhase } from './recovery/settle-deadlines.ts'
 import { verifyPhase } from './recovery/verify.ts'
 import { refusal } from './services/serving.ts'
 import { raiseDeadlineFloor } from './sql/leader.ts'
+import { endUnansweredCancels } from './sweep/end-unanswered-cancels.ts'
 import { expireLeases } from './sweep/expire-leases.ts'
 import { scanClaimable } from './sweep/scan-claimable.ts'
-import { runSweeps } from './sweep/scheduler.ts'
+import { runSweeps, type Sweep } from './sweep/scheduler.ts'
 import { verify } from './sweep/verify.ts'
 import { wakeDue } from './sweep/wake-due-jobs.ts'
 
@@ -25,33 +27,47 @@ export function rehearsal({ pools, migrations }: Parts, log: Log): Promise<void>
   return rehearse(pools.leader, migrations, log)
 }
 
-/** What a leader of this build does: the phases of its recovery, in order, and its sweeps. */
-export function duties(config: Config, log: Log, parts: Parts): Duties {
-  const { pools, db, doors, gate, wiring, clock, metrics, migrations, sweepStates } = parts
-  const { leaseEnds, stalls, polls, catalog, wakeNudge, waitList } = wiring
-  const { lostLeaseBudget, timings } = config
-  const reclaiming = { doors, leaseEnds, log, lostLeaseBudget }
-  const phases = [
+/** The phases of recovery, in order. */
+function phasesOf({ lostLeaseBudget }: Config, log: Log, parts: Parts): Phase[] {
+  const { pools, db, doors, wiring, migrations } = parts
+  const { leaseEnds } = wiring
+  return [
     checkSchemaPhase(pools.leader, migrations),
     markGonePhase(doors),
-    settleDeadlinesPhase(db, reclaiming),
-    doubtEffectsPhase(db, doors),
+    settleDeadlinesPhase(db, { doors, leaseEnds, log, lostLeaseBudget }),
+    finishCancelsPhase(db, doors, log),
+    doubtEffectsPhase(db, doors, log),
     loadMemoryPhase(db, wiring),
     verifyPhase(db, log),
   ]
-  const sweeps = [
+}
+
+function sweepsOf({ lostLeaseBudget, timings }: Config, log: Log, parts: Parts): Sweep[] {
+  const { db, doors, wiring, metrics } = parts
+  const { leaseEnds, stalls, polls, catalog, wakeNudge } = wiring
+  const { sweepIntervalMs: intervalMs, leaseTtlMs, cancelGraceMs } = timings
+  const reclaiming = { db, doors, leaseEnds, log, intervalMs, leaseTtlMs }
+  return [
     expireLeases({
       ...reclaiming,
-      db,
       stalls,
-      intervalMs: timings.sweepIntervalMs,
-      leaseTtlMs: timings.leaseTtlMs,
+      lostLeaseBudget,
       onDeferred: (reason) => metrics.reclaimDeferred(reason),
     }),
+    endUnansweredCancels({ ...reclaiming, stalls, cancelGraceMs }),
     wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
     scanClaimable(db, catalog, polls),
-    verify(db, log, 12 * timings.sweepIntervalMs),
+    verify(db, log, 12 * intervalMs),
   ]
+}
+
+/** What a leader of this build does. */
+export function duties(config: Config, log: Log, parts: Parts): Duties {
+  const { doors, gate, wiring, clock, metrics, sweepStates } = parts
+  const { stalls, waitList } = wiring
+  const { leaseTtlMs } = config.timings
+  const phases = phasesOf(config, log, parts)
+  const sweeps = sweepsOf(config, log, parts)
   return {
     recover: async (term, lost) => {
       // What waits from before a second recovery waits under memory that is about to be replaced.
@@ -62,7 +78,7 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
       if (gate.serving === term) log.info({ term: term.number }, 'active: the gate is open')
       lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })
       // Every executor gets one full TTL from the opening of the gate (invariant 7).
-      await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, timings.leaseTtlMs))
+      await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, leaseTtlMs))
       metrics.reclaimDeferred('promotion')
       const onState = (state: LoopState) => sweepStates.set(state.name, state)
       const onRun = (run: LoopRun) => metrics.sweepRan(run)

@@ -12,6 +12,8 @@ export const errorTable = {
   stale_term: { status: 409, retryable: false, level: 'debug' },
   stale_epoch: { status: 409, retryable: false, level: 'debug' },
   stale_fence: { status: 409, retryable: false, level: 'debug' },
+  already_final: { status: 409, retryable: false, level: 'debug' },
+  cancel_requested: { status: 409, retryable: false, level: 'debug' },
   effect_in_progress: { status: 409, retryable: false, level: 'debug' },
   effect_settled: { status: 409, retryable: false, level: 'debug' },
   payload_too_large: { status: 413, retryable: false, level: 'debug' },

@@ -1,5 +1,5 @@
 import { Executor, type ExecutorEvent, type JobContext } from '../sdk/index.ts'
-import { runCommand } from './command.ts'
+import { runJob } from './run-job.ts'
 
 export interface AgentOptions {
   urls: string[]
@@ -12,6 +12,10 @@ export interface AgentOptions {
   args: string[]
   /** How long commands may go on after the agent was asked to stop, and between SIGTERM and SIGKILL. */
   graceMs: number
+  /** Instead, when the job was cancelled. */
+  cancelGraceMs: number
+  /** A shell command to run once the command of a cancelled job has ended; it gets as long. */
+  onCancel?: string | undefined
   /** What commands inherit. */
   env: Record<string, string | undefined>
   /** One line per event: for people, or JSON. */
@@ -36,7 +40,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   }
   const running = new Set<Promise<unknown>>()
   const handler = async (context: JobContext) => {
-    const run = runCommand(context, { ...options, kill: killing.signal, stderr: process.stderr })
+    const run = runJob(context, { ...options, kill: killing.signal, stderr: process.stderr })
     running.add(run)
     return run.finally(() => running.delete(run))
   }

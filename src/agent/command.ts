@@ -10,6 +10,8 @@ export interface CommandOptions {
   args: string[]
   /** Between SIGTERM and SIGKILL, milliseconds. */
   graceMs: number
+  /** Instead, when the job was cancelled. */
+  cancelGraceMs: number
   /** Aborts when no grace is left for anybody. */
   kill: AbortSignal
   /** What the command inherits, besides what it is told of its job. */
@@ -90,7 +92,8 @@ async function passOn(from: Readable, to: NodeJS.WritableStream, tail: Tail): Pr
   }
 }
 
-function environment({ job, executorId, epoch }: JobContext) {
+/** What a command is told of its job. */
+export function environment({ job, executorId, epoch, cancelReason }: JobContext) {
   const variables = {
     // The agent's own, if it has one, is another trace.
     TRACEPARENT: job.traceparent ?? undefined,
@@ -101,6 +104,7 @@ function environment({ job, executorId, epoch }: JobContext) {
     UNDERSTUDY_KIND: job.kind,
     UNDERSTUDY_EXECUTOR_ID: executorId,
     UNDERSTUDY_EPOCH: String(epoch),
+    UNDERSTUDY_CANCEL_REASON: cancelReason,
   }
   return job.checkpoint === null
     ? variables
@@ -113,7 +117,7 @@ function environment({ job, executorId, epoch }: JobContext) {
 function stopOnAbort(
   child: ChildProcess,
   signal: AbortSignal,
-  { graceMs, kill }: CommandOptions,
+  { graceMs, cancelGraceMs, kill }: CommandOptions,
 ): () => Promise<void> {
   let hardStop: NodeJS.Timeout | undefined
   let isKilled = false
@@ -123,7 +127,7 @@ function stopOnAbort(
   }
   const onStop = () => {
     signalGroup(child, 'SIGTERM')
-    hardStop = setTimeout(onKill, graceMs)
+    hardStop = setTimeout(onKill, signal.reason === 'cancelled' ? cancelGraceMs : graceMs)
   }
   signal.addEventListener('abort', onStop, { once: true })
   kill.addEventListener('abort', onKill, { once: true })
@@ -137,7 +141,7 @@ function stopOnAbort(
 }
 
 /** Whether anything of the group is left to get it. */
-function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals | 0): boolean {
+export function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals | 0): boolean {
   try {
     return pid !== undefined && process.kill(-pid, signal)
   } catch {

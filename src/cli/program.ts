@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { version } from '../version.ts'
 import { agentCommand } from './commands/agent.ts'
 import { auditCommand } from './commands/audit.ts'
+import { criticalCommand } from './commands/critical.ts'
 import { demoCommand } from './commands/demo.ts'
 import { devCommand } from './commands/dev.ts'
 import { effectCommand } from './commands/effect.ts'
@@ -30,6 +31,7 @@ export function createProgram({ isQuiet = false } = {}): Command {
     submitCommand(),
     jobCommand(),
     effectCommand(),
+    criticalCommand(),
     statusCommand(),
     leaderCommand(),
     tokenCommand(),

@@ -28,12 +28,12 @@ export const EffectParams = z.object({
   key: EffectKey.meta({ description: 'Which act, percent-encoded.' }),
 })
 
-/** Whoever holds the job. */
-const owner = { executor_id: Text(256), epoch: PositiveCount, fence: PositiveCount }
+/** Whoever holds the job, as its assignment and registration say. */
+export const LeaseOwner = { executor_id: Text(256), epoch: PositiveCount, fence: PositiveCount }
 
 /** Asks whether to do it. */
 export const EffectBegin = z
-  .strictObject({ ...owner, begin_id: BeginId, on_doubt: OnDoubt.default('hold') })
+  .strictObject({ ...LeaseOwner, begin_id: BeginId, on_doubt: OnDoubt.default('hold') })
   .meta({ id: 'EffectBegin' })
 export type EffectBegin = z.infer<typeof EffectBegin>
 
@@ -55,7 +55,7 @@ export type EffectBegun = z.infer<typeof EffectBegun>
 /** It was done. */
 export const EffectCommit = z
   .strictObject({
-    ...owner,
+    ...LeaseOwner,
     begin_id: BeginId,
     result: Json.optional().meta({ description: 'For later attempts; at most 256 KiB of JSON.' }),
   })
@@ -64,7 +64,7 @@ export type EffectCommit = z.infer<typeof EffectCommit>
 
 /** It was not done, for certain. */
 export const EffectAbort = z
-  .strictObject({ ...owner, begin_id: BeginId })
+  .strictObject({ ...LeaseOwner, begin_id: BeginId })
   .meta({ id: 'EffectAbort' })
 export type EffectAbort = z.infer<typeof EffectAbort>
 

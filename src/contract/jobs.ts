@@ -125,6 +125,10 @@ const jobFields = {
   idempotency_key: z.string().nullable(),
   created_at: Instant,
   finished_at: Instant.nullable(),
+  cancel_requested_at: Instant.nullable().meta({
+    description: 'Its end was asked for. A job that succeeded all the same was faster.',
+  }),
+  cancel_reason: z.string().nullable(),
 }
 
 /** A job in a list: without payload, result and progress. */
@@ -141,6 +145,9 @@ export const Job = z
       .nullable()
       .meta({ description: 'Why the latest attempt that ended did not succeed.' }),
     progress: Json.meta({ description: 'What its executor last told; else null.' }),
+    critical_until: Instant.nullable().meta({
+      description: 'Its executor must not be interrupted; a cancel waits until here at the latest.',
+    }),
   })
   .meta({ id: 'Job' })
 export type Job = z.infer<typeof Job>

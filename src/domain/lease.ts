@@ -25,6 +25,8 @@ export interface LockedJob {
   epoch: number | null
   /** As Postgres wrote it, microseconds included: it is written back unchanged. */
   leased_at: string | null
+  /** Somebody has asked for its end: nothing but success keeps it from being cancelled (invariant 6). */
+  cancel_requested_at: string | null
 }
 
 export type Outcome = 'succeeded' | 'failed' | 'cancelled' | 'released' | 'lost' | 'undelivered'
@@ -43,12 +45,13 @@ export const tiers = [
   'new_epoch',
   'undelivered',
   'effect_in_doubt',
+  'cancel_unanswered',
 ] as const
 export type Tier = (typeof tiers)[number]
 
 /** How it is known that an executor is gone. */
 export interface Loss {
-  tier: Exclude<Tier, 'report' | 'undelivered' | 'effect_in_doubt'>
+  tier: Extract<Tier, 'expired' | 'expired_before_failover' | 'new_epoch'>
   why: string
 }
 
@@ -89,10 +92,16 @@ export function endByReport(
     case 'cancelled':
       return { ...end, to: 'cancelled', error: report.error ?? null }
     case 'released':
-      return { ...end, attempt: job.attempt - 1, error: report.error ?? null }
+      return heedCancel({ ...end, attempt: job.attempt - 1, error: report.error ?? null })
     case 'failed':
-      return endByFailure(end, report.error ?? unexplained, random)
+      return heedCancel(endByFailure(end, report.error ?? unexplained, random))
   }
+}
+
+/** Once its end was asked for, a job that leaves `leased` goes nowhere else, unless it succeeded (invariant 6). */
+function heedCancel(end: LeaseEnd): LeaseEnd {
+  if (end.job.cancel_requested_at === null) return end
+  return { ...end, to: 'cancelled', delayMs: null }
 }
 
 function endByFailure(end: LeaseEnd, error: Failure, random: () => number): LeaseEnd {
@@ -116,30 +125,42 @@ export function endByLoss(job: LockedJob, lostLeaseBudget: number, { tier, why }
     lostLeases,
   }
   if (lostLeases <= lostLeaseBudget) {
-    return { ...end, error: { code: 'lease_lost', message: why, retryable: true } }
+    return heedCancel({ ...end, error: { code: 'lease_lost', message: why, retryable: true } })
   }
   const message = `${lostLeases} leases lost, ${lostLeaseBudget} allowed; the last: ${why}`
-  return {
+  return heedCancel({
     ...end,
     to: 'failed',
     error: { code: 'lost_lease_budget_spent', message, retryable: false },
-  }
+  })
 }
 
 /** The executor never showed that it holds the job: the offer goes back and spends nothing. */
 export function endByUndelivered(job: LockedJob): LeaseEnd {
-  return { ...base(job, 'undelivered', 'undelivered'), raisesFence: true, attempt: job.attempt - 1 }
+  const end = base(job, 'undelivered', 'undelivered')
+  return heedCancel({ ...end, raisesFence: true, attempt: job.attempt - 1 })
+}
+
+/** Its executor was told to stop, and has not answered in time. */
+export function endByUnansweredCancel(job: LockedJob): LeaseEnd {
+  const message = `executor ${job.executor_id} did not answer in time`
+  return {
+    ...base(job, 'cancelled', 'cancel_unanswered'),
+    to: 'cancelled',
+    raisesFence: true,
+    error: { code: 'cancel_unanswered', message, retryable: false },
+  }
 }
 
 /** An effect is in doubt that only an operator can resolve: the job waits for that, and spends nothing. */
 export function endByDoubt(job: LockedJob, key: string): LeaseEnd {
-  return {
+  return heedCancel({
     ...base(job, 'released', 'effect_in_doubt'),
     to: 'waiting',
     raisesFence: true,
     attempt: job.attempt - 1,
     error: { code: 'effect_in_doubt', message: key, retryable: true },
-  }
+  })
 }
 
 function base(job: LockedJob, outcome: Outcome, tier: Tier): LeaseEnd {

@@ -29,6 +29,7 @@ import { BodyParser } from './json-body.ts'
 import { type HttpObserver, observeAnswers } from './observer.ts'
 import { openapiInfo, openapiTransforms } from './openapi.ts'
 import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
+import { cancelRoutes } from './routes/cancels.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { effectRoutes } from './routes/effects.ts'
 import { executorRoutes } from './routes/executors.ts'
@@ -138,6 +139,7 @@ async function registerRoutes(app: Server, { services, expose }: ServerOptions) 
     healthRoutes,
     clusterRoutes,
     jobRoutes,
+    cancelRoutes,
     effectRoutes,
     executorRoutes,
     tokenRoutes,

@@ -1,4 +1,5 @@
 import type { AuditLog } from '../services/audit.ts'
+import type { Cancels } from '../services/cancels.ts'
 import type { Cluster } from '../services/cluster.ts'
 import type { Effects } from '../services/effects.ts'
 import type { ExecutorDirectory } from '../services/executor-directory.ts'
@@ -14,6 +15,7 @@ import type { Tokens } from '../services/tokens.ts'
 /** What the routes call: one service per noun. */
 export interface Services {
   auditLog: AuditLog
+  cancels: Cancels
   cluster: Cluster
   directory: ExecutorDirectory
   effects: Effects

@@ -1,3 +1,4 @@
+import { endByLoss } from '../domain/lease.ts'
 import { type ReclaimOptions, reclaim } from '../services/reclaim.ts'
 import {
   beforeAllLeases,
@@ -8,6 +9,10 @@ import type { Queryable } from '../sql/pool.ts'
 import type { Phase } from './recover.ts'
 
 const batch = 500
+const expired = {
+  tier: 'expired_before_failover',
+  why: 'the lease had expired before the failover',
+} as const
 
 /**
  * Phase 3. Leases that had run out while their executors could still be heard are taken back now. All
@@ -15,7 +20,10 @@ const batch = 500
  * which holds every deadline, and the sweeps set it as their first act (invariant 7). Where many rows cannot
  * be written, the rest is left to the sweep: the gate does not wait for them.
  */
-export function settleDeadlinesPhase(db: Queryable, o: ReclaimOptions): Phase {
+export function settleDeadlinesPhase(
+  db: Queryable,
+  o: ReclaimOptions & { lostLeaseBudget: number },
+): Phase {
   return {
     name: 'settle_deadlines',
     run: async (term) => {
@@ -27,10 +35,7 @@ export function settleDeadlinesPhase(db: Queryable, o: ReclaimOptions): Phase {
           term,
           leases.map(({ id }) => id),
           (tx, ids) => lockLeasesExpiredWhileServed(tx, term.number, ids),
-          () => ({
-            tier: 'expired_before_failover',
-            why: 'the lease had expired before the failover',
-          }),
+          (job) => endByLoss(job, o.lostLeaseBudget, expired),
         )
         counts.reclaimed += done.reclaimed
         counts.bad_rows += done.bad_rows

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.ts'
 import type { AuditList, AuditQuery } from '../contract/audit.ts'
+import type { CancelRequest, Critical, CriticalAnswer } from '../contract/cancels.ts'
 import type {
   Health,
   LeaderAnswer,
@@ -117,6 +118,20 @@ export class Client {
       })
       if (job.finished_at !== null || this.#clock.monotonic() >= until) return job
     }
+  }
+
+  /** Asks for the end of a job; the same again is answered the same. The job is cancelled, or still leased until its
+   *  executor has answered. Throws ApiError already_final, if it has succeeded or failed, and not_found. */
+  async cancelJob(id: string, body: CancelRequest = {}): Promise<Job> {
+    const path = `/v1/jobs/${encodeURIComponent(id)}/cancel`
+    return (await this.#call<JobAnswer>({ method: 'POST', path, body })).job
+  }
+
+  /** Begins (`enter`) or ends a critical section of a lease, as its executor. Throws ApiError cancel_requested,
+   *  stale_fence, stale_epoch and not_found. */
+  markCritical(id: string, body: Critical): Promise<CriticalAnswer> {
+    const path = `/v1/jobs/${encodeURIComponent(id)}/critical`
+    return this.#call({ method: 'POST', path, body })
   }
 
   listJobs({ labels = [], ...filter }: JobFilter = {}): Promise<JobList> {

@@ -7,7 +7,7 @@ import { ApiError, isContentRefused, UnavailableError } from './errors.ts'
 import type { CallName, ExecutorOptions } from './executor-options.ts'
 import { HeldJobs } from './held-jobs.ts'
 import { toError } from './json.ts'
-import { Ledger } from './ledger.ts'
+import { LeaseCalls } from './lease-calls.ts'
 import { ReplicaList } from './replica-list.ts'
 import { Reporter } from './reporter.ts'
 import { Transport } from './transport.ts'
@@ -33,7 +33,7 @@ export class Executor {
   readonly #clock: Clock
   readonly #polls: Transport
   readonly #beats: Transport
-  readonly #effects: Transport
+  readonly #leaseCalls: Transport
   readonly #reporter: Reporter
   readonly #held = new HeldJobs((job, reason) =>
     this.#o.onEvent?.({ type: 'told_to_stop', jobId: job.job_id, reason }),
@@ -43,7 +43,7 @@ export class Executor {
   #drain = new AbortController()
   readonly #refused = new AbortController()
   #registered!: Registered
-  #ledger!: Ledger
+  #calls!: LeaseCalls
   #answeredAt = 0
   #silence: NodeJS.Timeout | undefined
 
@@ -53,7 +53,7 @@ export class Executor {
     const replicas = new ReplicaList(options.urls, clock)
     this.#polls = new Transport(replicas, options.token, clock)
     this.#beats = new Transport(replicas, options.token, clock)
-    this.#effects = new Transport(replicas, options.token, clock)
+    this.#leaseCalls = new Transport(replicas, options.token, clock)
     this.#reporter = new Reporter({
       transport: new Transport(replicas, options.token, clock),
       path: this.#path('report'),
@@ -91,8 +91,8 @@ export class Executor {
       await this.#register(AbortSignal.any([draining, stopping]))
       const { epoch, self_fence_ms: selfFenceMs } = this.#registered
       const { executorId } = this.#o
-      const [transport, clock] = [this.#effects, this.#clock]
-      this.#ledger = new Ledger({ transport, clock, executorId, epoch, selfFenceMs, ended })
+      const [transport, clock] = [this.#leaseCalls, this.#clock]
+      this.#calls = new LeaseCalls({ transport, clock, executorId, epoch, selfFenceMs, ended })
       await Promise.all([
         work(),
         this.#beat(ended),
@@ -107,7 +107,7 @@ export class Executor {
       await Promise.all([
         this.#polls.close(),
         this.#beats.close(),
-        this.#effects.close(),
+        this.#leaseCalls.close(),
         this.#reporter.close(),
       ])
     }
@@ -187,7 +187,7 @@ export class Executor {
     const holder = {
       executorId: this.#o.executorId,
       epoch: this.#registered.epoch,
-      ledger: this.#ledger,
+      calls: this.#calls,
       isUncertain: () => this.#isSilent(),
     }
     this.#o.onEvent?.({ type: 'started', job })
@@ -237,7 +237,7 @@ export class Executor {
   #heed({ revoked, cancel, drain }: HeartbeatAnswer): void {
     this.#o.onEvent?.({ type: 'served', call: 'heartbeat' })
     for (const lease of revoked) this.#held.stop(lease, 'revoked')
-    for (const lease of cancel) this.#held.stop(lease, 'cancelled')
+    for (const lease of cancel) this.#held.cancel(lease, lease.reason)
     if (drain === this.#drain.signal.aborted) return
     if (drain) this.#drain.abort()
     else this.#drain = new AbortController()

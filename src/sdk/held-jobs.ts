@@ -37,7 +37,7 @@ export class HeldJobs {
 
   /** Runs the job. Returns what is to be reported; undefined: nothing, and it is no longer held. */
   async run(job: Assignment, holder: Holder, handler: JobHandler): Promise<ReportItem | undefined> {
-    const held = new HeldJob(job, holder, () => this.stop(job, 'in_doubt'))
+    const held = new HeldJob(job, holder, (reason) => this.stop(job, reason))
     this.#jobs.set(keyOf(job), held)
     this.#running += 1
     const item = await held.run(handler)
@@ -62,6 +62,10 @@ export class HeldJobs {
     if (!held || held.signal.aborted) return
     held.stop(reason)
     this.#onStop(held.job, reason)
+  }
+
+  cancel(lease: Lease, reason: string): void {
+    this.#jobs.get(keyOf(lease))?.cancel(reason)
   }
 
   stopAll(reason: StopReason, which: (job: Assignment) => boolean = () => true): void {

@@ -1,4 +1,5 @@
 export { Client, type ClientOptions, type JobFilter } from './client.ts'
+export type { CriticalOptions } from './critical.ts'
 export {
   ApiError,
   EffectInDoubt,

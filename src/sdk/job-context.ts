@@ -1,7 +1,9 @@
 import type { Assignment, ReportItem } from '../contract/executors.ts'
-import { EffectInDoubt, JobFailure, JobRelease } from './errors.ts'
+import { type CriticalOptions, CriticalSections } from './critical.ts'
+import { ApiError, EffectInDoubt, JobFailure, JobRelease } from './errors.ts'
 import { textOf, toError, toJson, toText, UnsendableError } from './json.ts'
-import type { EffectContext, EffectOptions, Ledger } from './ledger.ts'
+import type { LeaseCalls } from './lease-calls.ts'
+import { type EffectContext, type EffectOptions, Ledger } from './ledger.ts'
 
 /** Why a job's signal aborted. */
 export type StopReason =
@@ -25,6 +27,8 @@ export interface JobContext {
   /** True while the control plane has not answered for `self_fence_ms`: somebody else may be given the
    *  job. Work may go on; begin nothing that cannot be undone. */
   readonly isOwnershipUncertain: boolean
+  /** What was given as the reason, once the job is being cancelled: '' if none was, or it is not known yet. */
+  readonly cancelReason: string | undefined
   /** Tells how far the job has come, any JSON up to 64 KiB; the next attempt gets the latest one as its
    *  checkpoint. Sent, as it is now, with the next heartbeat. Throws TypeError for anything else. */
   progress(value: unknown): void
@@ -37,6 +41,10 @@ export interface JobContext {
     act: (context: EffectContext) => Promise<T>,
     options?: EffectOptions<T>,
   ): Promise<T>
+  /** Runs what must not be interrupted half-way: a cancel of the job waits for its end, or until `ceilingMs` have
+   *  passed. While the control plane is away, its beginning and its end wait. Throws ApiError cancel_requested, and
+   *  does nothing, if a cancel came first. */
+  critical<T>(act: () => Promise<T>, options?: CriticalOptions): Promise<T>
 }
 
 /** Does the work of one job. What it returns is the result, any JSON up to 256 KiB. It may throw
@@ -47,7 +55,7 @@ export type JobHandler = (context: JobContext) => Promise<unknown>
 export interface Holder {
   executorId: string
   epoch: number
-  ledger: Ledger
+  calls: LeaseCalls
   isUncertain(): boolean
 }
 
@@ -58,25 +66,32 @@ export class HeldJob implements JobContext {
   readonly epoch: number
   readonly #isUncertain: () => boolean
   readonly #ledger: Ledger
-  readonly #onInDoubt: () => void
-  readonly #effects = new Set<Promise<unknown>>()
+  readonly #critical: CriticalSections
+  readonly #onStop: (reason: StopReason) => void
+  readonly #acts = new Set<Promise<unknown>>()
   #isOver = false
+  #cancelReason: string | undefined
   readonly #stop = new AbortController()
   #progress: { value: unknown; bytes: number } = { value: null, bytes: 0 }
   #told = 0
   #sent = 0
 
-  constructor(job: Assignment, holder: Holder, onInDoubt: () => void) {
+  constructor(job: Assignment, holder: Holder, onStop: (reason: StopReason) => void) {
     this.job = job
     this.executorId = holder.executorId
     this.epoch = holder.epoch
     this.#isUncertain = holder.isUncertain
-    this.#ledger = holder.ledger
-    this.#onInDoubt = onInDoubt
+    this.#ledger = new Ledger(holder.calls)
+    this.#onStop = onStop
+    this.#critical = new CriticalSections(holder.calls, job, this.signal, (why) => this.cancel(why))
   }
 
   get signal(): AbortSignal {
     return this.#stop.signal
+  }
+
+  get cancelReason(): string | undefined {
+    return this.#cancelReason
   }
 
   get isOwnershipUncertain(): boolean {
@@ -93,17 +108,38 @@ export class HeldJob implements JobContext {
     act: (context: EffectContext) => Promise<T>,
     options: EffectOptions<T> = {},
   ): Promise<T> {
-    if (this.#isOver) throw new Error(`the handler has ended; effect ${key} is not begun`)
-    const running = this.#ledger.run(this.job, this.signal, key, act, options)
+    return await this.#hold(() => this.#ledger.run(this.job, this.signal, key, act, options))
+  }
+
+  async critical<T>(act: () => Promise<T>, options: CriticalOptions = {}): Promise<T> {
+    return await this.#hold(() => this.#critical.run(act, options))
+  }
+
+  /** Keeps the report until it is over. */
+  async #hold<T>(run: () => Promise<T>): Promise<T> {
+    if (this.#isOver) throw new Error('the handler has ended; nothing more is begun')
+    const running = run()
     const settled = running.catch(() => undefined)
-    this.#effects.add(settled)
-    void settled.then(() => this.#effects.delete(settled))
+    this.#acts.add(settled)
+    void settled.then(() => this.#acts.delete(settled))
     try {
       return await running
     } catch (error) {
-      if (error instanceof EffectInDoubt) this.#onInDoubt()
+      this.#heed(error)
       throw error
     }
+  }
+
+  /** What was asked for was refused for a reason that goes for the whole job. */
+  #heed(error: unknown): void {
+    if (error instanceof EffectInDoubt) this.#onStop('in_doubt')
+    if (error instanceof ApiError && error.code === 'cancel_requested') this.cancel('')
+  }
+
+  /** Somebody has asked for its end. */
+  cancel(reason: string): void {
+    this.#cancelReason ??= reason
+    this.#onStop('cancelled')
   }
 
   stop(reason: StopReason): void {
@@ -133,7 +169,7 @@ export class HeldJob implements JobContext {
         ? undefined
         : setTimeout(() => this.stop('run_timeout'), Math.min(run_timeout_ms, longestTimerMs))
     try {
-      const result = await this.#untilActed(handler(this))
+      const result = await this.#untilActed(() => handler(this))
       return { job_id, fence, outcome: 'succeeded', result: toResult(result) }
     } catch (error) {
       const outcome = this.#outcomeOf(toError(error))
@@ -143,14 +179,14 @@ export class HeldJob implements JobContext {
     }
   }
 
-  /** No report while an effect is still being done: the next attempt would be told that it is in doubt, or to do it
-   *  again, beside a process that is alive and at it. */
-  async #untilActed(handled: Promise<unknown>): Promise<unknown> {
+  /** No report while an effect, or a critical section, is under way: the next attempt would be told that it is in
+   *  doubt, or to do it again, beside a process that is alive and at it. */
+  async #untilActed(handle: () => Promise<unknown>): Promise<unknown> {
     try {
-      return await handled
+      return await handle()
     } finally {
       this.#isOver = true
-      await Promise.all(this.#effects)
+      await Promise.all(this.#acts)
     }
   }
 

@@ -1,17 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import type { Clock } from '../clock.ts'
 import type { EffectBegun, OnDoubt } from '../contract/effects.ts'
 import type { Assignment } from '../contract/executors.ts'
-import {
-  ApiError,
-  EffectInDoubt,
-  EffectNotDone,
-  isContentRefused,
-  JobFailure,
-  UnavailableError,
-} from './errors.ts'
+import { EffectInDoubt, EffectNotDone, isContentRefused, JobFailure } from './errors.ts'
 import { textOf, toJson, UnsendableError } from './json.ts'
-import type { Transport } from './transport.ts'
+import type { LeaseCall, LeaseCalls } from './lease-calls.ts'
 
 /** What the code of an irreversible act is given. */
 export interface EffectContext {
@@ -31,28 +23,14 @@ export type EffectOptions<T> =
   /** The next attempt asks the outside system. It must know: what it cannot find out it throws. */
   | { onDoubt: 'reconcile'; reconcile(context: EffectContext): Promise<Found<T>> }
 
-export interface LedgerOptions {
-  transport: Transport
-  clock: Clock
-  executorId: string
-  epoch: number
-  selfFenceMs: number
-  /** Aborts when the executor has ended. */
-  ended: AbortSignal
-}
-
-const callMs = 2_000
-const upgradeMs = 1_000
-/** How long what was done may still take to be told once the executor shuts down; then it is in doubt. */
-const lastWordMs = 5_000
 const resultBytes = 256 * 1_024
 
 /** The control plane's ledger of irreversible acts, for what one executor holds. */
 export class Ledger {
-  readonly #o: LedgerOptions
+  readonly #calls: LeaseCalls
 
-  constructor(options: LedgerOptions) {
-    this.#o = options
+  constructor(calls: LeaseCalls) {
+    this.#calls = calls
   }
 
   /** Does it unless it was done. See JobContext.effect. */
@@ -65,7 +43,7 @@ export class Ledger {
   ): Promise<T> {
     for (;;) {
       stop.throwIfAborted()
-      const entry = new Entry(this, job, key, stop)
+      const entry = new Entry(this.#calls, job, key, stop)
       const begun = await entry.begin(options.onDoubt ?? 'hold')
       if (begun.outcome === 'committed') return begun.result as T
       const context = { token: begun.effect_token, signal: stop }
@@ -80,58 +58,18 @@ export class Ledger {
       await entry.abort()
     }
   }
-
-  /** Asks until it is answered, or the signal aborts. A replica of a build that knows no effects says that there is no
-   *  such route: an upgrade is under way. */
-  async call<T>(
-    job: Assignment,
-    key: string,
-    verb: string,
-    body: object,
-    signal: AbortSignal,
-  ): Promise<T> {
-    const { transport, clock, executorId, epoch, ended } = this.#o
-    for (;;) {
-      try {
-        return await transport.call<T>({
-          method: 'POST',
-          path: `/v1/jobs/${job.job_id}/effects/${encodeURIComponent(key)}/${verb}`,
-          body: { executor_id: executorId, epoch, fence: job.fence, ...body },
-          timeoutMs: callMs,
-          patienceMs: Number.POSITIVE_INFINITY,
-          isRepeatable: true,
-          signal: AbortSignal.any([signal, ended]),
-        })
-      } catch (error) {
-        const isUnknown = error instanceof ApiError && error.code === 'not_found'
-        if (!isUnknown || verb === 'abort') throw error
-        await clock.sleep(upgradeMs, signal, ended)
-        signal.throwIfAborted()
-        ended.throwIfAborted()
-      }
-    }
-  }
-
-  /** An answer that took so long may be about a lease that has ended since. */
-  isStale(sentAt: number): boolean {
-    return this.#o.clock.monotonic() - sentAt >= this.#o.selfFenceMs
-  }
-
-  now(): number {
-    return this.#o.clock.monotonic()
-  }
 }
 
 /** One begin, and what becomes of it. */
 class Entry {
-  readonly #ledger: Ledger
+  readonly #calls: LeaseCalls
   readonly #job: Assignment
   readonly #key: string
   readonly #stop: AbortSignal
   readonly #beginId = randomUUID()
 
-  constructor(ledger: Ledger, job: Assignment, key: string, stop: AbortSignal) {
-    this.#ledger = ledger
+  constructor(calls: LeaseCalls, job: Assignment, key: string, stop: AbortSignal) {
+    this.#calls = calls
     this.#job = job
     this.#key = key
     this.#stop = stop
@@ -140,18 +78,24 @@ class Entry {
   async begin(onDoubt: OnDoubt): Promise<EffectBegun> {
     try {
       for (;;) {
-        const sentAt = this.#ledger.now()
+        const sentAt = this.#calls.now()
         const body = { begin_id: this.#beginId, on_doubt: onDoubt }
-        const begun = await this.#call<EffectBegun>('begin', body, this.#stop)
+        const begun = await this.#calls.ask<EffectBegun>(this.#call('begin', body))
         this.#stop.throwIfAborted()
-        if (!this.#ledger.isStale(sentAt)) return begun
+        if (!this.#calls.isStale(sentAt)) return begun
       }
     } catch (error) {
-      // Whatever became of the request, nothing was done: that need not be in doubt.
-      // Best effort: it may not even have been begun.
-      if (this.#stop.aborted) await this.abort().catch(() => undefined)
+      if (this.#stop.aborted) await this.#takeBack(onDoubt).catch(() => undefined)
       throw error
     }
+  }
+
+  /** Whatever became of the request, nothing was done: that need not be in doubt. Asked once more, for who was told
+   *  that it is in doubt knows nothing, and must not say that it was not done. Best effort. */
+  async #takeBack(onDoubt: OnDoubt): Promise<void> {
+    const body = { begin_id: this.#beginId, on_doubt: onDoubt }
+    const begun = await this.#calls.tell<EffectBegun>(this.#call('begin', body))
+    if (begun.outcome === 'proceed' && begun.on_doubt !== 'retry') await this.abort()
   }
 
   /** Returns what later attempts are told. */
@@ -174,25 +118,18 @@ class Entry {
     await this.#tell('abort', { begin_id: this.#beginId })
   }
 
-  /** What is so has to be told, even by who has to stop. */
   async #tell(verb: string, body: object): Promise<void> {
-    const last = new AbortController()
-    let timer: NodeJS.Timeout | undefined
-    const onStop = () => {
-      timer = setTimeout(() => last.abort(new UnavailableError('stopped')), lastWordMs)
-    }
-    this.#stop.addEventListener('abort', onStop, { once: true })
-    if (this.#stop.aborted) onStop()
-    try {
-      await this.#call(verb, body, last.signal)
-    } finally {
-      this.#stop.removeEventListener('abort', onStop)
-      clearTimeout(timer)
-    }
+    await this.#calls.tell(this.#call(verb, body))
   }
 
-  #call<T>(verb: string, body: object, signal: AbortSignal): Promise<T> {
-    return this.#ledger.call<T>(this.#job, this.#key, verb, body, signal)
+  #call(verb: string, body: object): LeaseCall {
+    return {
+      job: this.#job,
+      what: `effects/${encodeURIComponent(this.#key)}/${verb}`,
+      body,
+      signal: this.#stop,
+      mayBeMissing: verb === 'abort',
+    }
   }
 }
 

@@ -13,6 +13,7 @@ import { isInProgress } from '../domain/effect.ts'
 import type { LeaseEnd } from '../domain/lease.ts'
 import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
+import type { Term } from '../leader/term.ts'
 import type { Doors } from '../sql/doors.ts'
 import {
   type Begun,
@@ -25,13 +26,13 @@ import {
   resumeIfWaiting,
   type Settlement,
 } from '../sql/effects.ts'
-import { findEpochs } from '../sql/executors.ts'
-import { extendLeasesIfHeld, lockJobs } from '../sql/leases.ts'
+import { lockJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { type Actor, audit } from './audit.ts'
 import type { ExecutorActs } from './executor-acts.ts'
 import type { Jobs, Reader } from './jobs.ts'
-import { isJobId, toJson } from './json.ts'
+import { toJson } from './json.ts'
+import { judgeHolder, knownJobId, type Standing } from './lease-calls.ts'
 import type { LeaseEnds } from './lease-ends.ts'
 import { begin, type Decided, inProgress, noEffect, settle, settled } from './ledger.ts'
 import type { Offers } from './offers.ts'
@@ -60,7 +61,7 @@ export class Effects {
     this.#o = options
   }
 
-  /** Throws not_found, stale_epoch, stale_fence, effect_in_progress and effect_settled. */
+  /** Throws not_found, stale_epoch, stale_fence, cancel_requested, effect_in_progress and effect_settled. */
   async begin(target: EffectKey, body: EffectBegin): Promise<EffectBegun> {
     const term = requireServing(this.#o.gate)
     const { job_id, key } = known(target)
@@ -68,8 +69,8 @@ export class Effects {
     const answer = await this.#o.acts.run(term, async (tx) => {
       ends.length = 0
       const lease = { ...body, job_id }
-      const refusal = await this.#refuseStranger(tx, lease)
-      return await begin(tx, key, lease, { onDoubt: body.on_doubt, refusal, ends })
+      const standing = await this.#judge(tx, term, lease)
+      return await begin(tx, key, lease, { onDoubt: body.on_doubt, standing, ends })
     })
     this.#o.leaseEnds.announce(ends)
     return orThrow(answer)
@@ -141,33 +142,20 @@ export class Effects {
     const { job_id, key } = known(target)
     const answer = await this.#o.acts.run(term, async (tx) => {
       const lease = { ...body, job_id }
-      const refusal = await this.#refuseStranger(tx, lease)
+      const { refusal } = await this.#judge(tx, term, lease)
       return await settle(tx, key, lease, settlement, refusal)
     })
     return toEffect(orThrow(answer))
   }
 
-  /** Locks the job and renews its lease; returns why that is not this caller's. */
-  async #refuseStranger(tx: Queryable, lease: Begun): Promise<AppError | undefined> {
-    const { job_id, executor_id, epoch, fence } = lease
-    const [job] = await lockJobs(tx, [job_id])
-    if (!job) return new AppError('not_found', `there is no job ${job_id}`)
-    const epochs = await findEpochs(tx, [executor_id])
-    if (epochs.get(executor_id) !== epoch) {
-      return new AppError('stale_epoch', `epoch ${epoch} of ${executor_id} is not current`)
-    }
-    const held = await extendLeasesIfHeld(tx, [lease], this.#o.leaseTtlMs)
-    if (held.length === 0) {
-      return new AppError('stale_fence', `${executor_id} does not hold the job with fence ${fence}`)
-    }
-    this.#o.offers.show(executor_id, [lease])
-    return undefined
+  #judge(tx: Queryable, { number: term }: Term, lease: Begun): Promise<Standing> {
+    const { leaseTtlMs, offers } = this.#o
+    return judgeHolder(tx, lease, { term, leaseTtlMs }, offers)
   }
 }
 
 function known({ job_id, key }: EffectKey): EffectKey {
-  if (!isJobId(job_id)) throw new AppError('not_found', `there is no job ${job_id}`)
-  return { job_id: job_id.toLowerCase(), key }
+  return { job_id: knownJobId(job_id), key }
 }
 
 function resultOf(result: unknown): string {

@@ -24,7 +24,7 @@ export class ExecutorActs {
       return await this.#turns.execute(() => this.#doors.asLeader(term, fn))
     } catch (error) {
       if (!isBulkheadRejectedError(error)) throw error
-      throw new AppError('overloaded', 'too many executors wait for the ledger', { cause: error })
+      throw new AppError('overloaded', 'too many executors wait for their turn', { cause: error })
     }
   }
 }

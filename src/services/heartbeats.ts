@@ -7,9 +7,12 @@ import { AppError, invalid } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
+import { tellCancels } from '../sql/cancels.ts'
 import type { Doors } from '../sql/doors.ts'
 import { touchExecutorsIfCurrent } from '../sql/executors.ts'
+
 import {
+  type ExtendedLease,
   extendLeasesIfHeld,
   findStandings,
   type HeldLease,
@@ -46,6 +49,15 @@ interface Beat {
   seq: number | undefined
   listed: HeldLease[]
   told: (HeldLease & { progress: string })[]
+}
+
+/** What one batch wrote and read. */
+interface Written {
+  extended: Set<string>
+  /** Why, by job. */
+  cancels: Map<string, string>
+  standings: Map<string, JobStanding>
+  current: Set<string>
 }
 
 const rowBytes = 1_000
@@ -92,7 +104,7 @@ export class Heartbeats {
   async #flush(beats: Beat[]): Promise<(HeartbeatAnswer | AppError)[]> {
     const term = requireServing(this.#o.gate)
     const latest = this.#latestOf(beats)
-    const written = await this.#o.doors.asLeader(term, (tx) => this.#write(tx, beats, latest))
+    const written = await this.#o.doors.asLeader(term, (tx) => this.#write(tx, term, beats, latest))
     for (const { owner, listed } of beats) this.#o.offers.show(owner.executor_id, listed)
     for (const beat of latest) {
       const entry = this.#o.directory.find(beat.owner.executor_id)
@@ -116,13 +128,11 @@ export class Heartbeats {
     })
   }
 
-  async #write(tx: Queryable, beats: Beat[], latest: Beat[]) {
+  async #write(tx: Queryable, term: Term, beats: Beat[], latest: Beat[]): Promise<Written> {
     const listed = beats.flatMap((beat) => beat.listed).filter(({ job_id }) => isJobId(job_id))
-    const extended = new Set<string>()
-    if (listed.length > 0) {
-      const rows = await extendLeasesIfHeld(tx, listed, this.#o.leaseTtlMs)
-      for (const row of rows) extended.add(keyOf(row))
-    }
+    const rows = listed.length > 0 ? await extendLeasesIfHeld(tx, listed, this.#o.leaseTtlMs) : []
+    const extended = new Set(rows.map(keyOf))
+    const cancels = await this.#tellCancels(tx, term, rows)
     // The last word of a batch on each job, of its holder; one statement may write a row only once.
     const words = latest.flatMap((beat) => beat.told).filter((item) => extended.has(keyOf(item)))
     const told = new Map(words.map((item) => [item.job_id, item]))
@@ -138,21 +148,29 @@ export class Heartbeats {
     }
     const heard = new Map(beats.map((beat) => [ownerKey(beat.owner), beat.owner]))
     const current = await touchExecutorsIfCurrent(tx, [...heard.values()])
-    return { extended, standings, current: new Set(current.map(ownerKey)) }
+    return { extended, cancels, standings, current: new Set(current.map(ownerKey)) }
   }
 
-  #answer(
-    term: Term,
-    beat: Beat,
-    written: { extended: Set<string>; standings: Map<string, JobStanding>; current: Set<string> },
-  ): HeartbeatAnswer | AppError {
+  /** Why each of these jobs is to stop, of those that are; on every heartbeat until it is answered (invariant 6). */
+  async #tellCancels(tx: Queryable, term: Term, held: ExtendedLease[]) {
+    const cancelled = held.filter(({ is_cancelled }) => is_cancelled)
+    if (cancelled.length === 0) return new Map<string, string>()
+    const judge = { term: term.number, leaseTtlMs: this.#o.leaseTtlMs }
+    const told = await tellCancels(tx, judge, cancelled)
+    return new Map(told.map(({ job_id, reason }) => [job_id, reason ?? '']))
+  }
+
+  #answer(term: Term, beat: Beat, written: Written): HeartbeatAnswer | AppError {
     if (!written.current.has(ownerKey(beat.owner))) return this.#refuseStale(beat.owner)
     const isHeld = (lease: HeldLease) => written.extended.has(keyOf(lease))
     return {
       term: term.number,
       heartbeat_ms: Math.round(jittered(this.#o.heartbeatMs)),
       held: beat.listed.filter(isHeld).map(({ job_id, fence }) => ({ job_id, fence })),
-      cancel: [],
+      cancel: beat.listed.filter(isHeld).flatMap(({ job_id, fence }) => {
+        const reason = written.cancels.get(job_id)
+        return reason === undefined ? [] : { job_id, fence, reason }
+      }),
       revoked: beat.listed
         .filter((lease) => !isHeld(lease))
         .map(({ job_id, fence }) => ({

@@ -36,6 +36,7 @@ export interface JobsOptions {
   waits: JobWaits
   /** Longest that a request may wait for a job. */
   pollWaitCapMs: number
+  leaseTtlMs: number
   /** Tells whoever claims that jobs came in, on this replica or another. */
   onSubmitted(classIds: number[], hasScheduled: boolean): void
 }
@@ -104,7 +105,7 @@ export class Jobs {
 
   /** For a reader who is bound to queues, a job in any other does not exist. */
   async get(id: string, { queues }: Reader): Promise<Job> {
-    const [job] = isJobId(id) ? await findJobs(this.#o.db, [id]) : []
+    const [job] = isJobId(id) ? await findJobs(this.#o.db, [id], this.#o.leaseTtlMs) : []
     if (!job || queues?.includes(job.queue) === false)
       throw new AppError('not_found', `there is no job ${id}`)
     return job
@@ -164,7 +165,7 @@ export class Jobs {
     const { placed, rows, scheduled } = await this.#o.doors.asClient(async (tx) => {
       const done = await place(tx, jobs)
       const ids = done.placed.flatMap((outcome) => (outcome instanceof AppError ? [] : outcome.id))
-      return { ...done, rows: await findJobs(tx, ids) }
+      return { ...done, rows: await findJobs(tx, ids, this.#o.leaseTtlMs) }
     })
     this.#announce(jobs, scheduled)
     const byId = new Map(rows.map((row) => [row.id, row]))

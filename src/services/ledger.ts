@@ -18,9 +18,10 @@ import {
 } from '../sql/effects.ts'
 import { endLeasesIfFenced, lockJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
+import { beingCancelled, type Standing } from './lease-calls.ts'
 
 /** What the holder of a job asks of its ledger, decided and written under the job's row lock (invariant 5).
- *  `refusal` is why the caller does not hold it: then only what it was told before is said again, and what it says is
+ *  A caller who does not hold it is refused: then only what it was told before is said again, and what it says is
  *  kept as evidence. */
 
 /** What a transaction came to: an answer or a refusal, either of which is to be committed first. */
@@ -28,7 +29,7 @@ export type Decided<T> = T | AppError
 
 interface Asked {
   onDoubt: string
-  refusal: AppError | undefined
+  standing: Standing
   /** Taken up: the lease that ends by this begin. */
   ends: LeaseEnd[]
 }
@@ -38,15 +39,20 @@ export async function begin(
   tx: Queryable,
   key: string,
   lease: Begun,
-  { onDoubt, refusal, ends }: Asked,
+  { onDoubt, standing, ends }: Asked,
 ): Promise<Decided<EffectBegun>> {
   const effect = await findEffect(tx, { job_id: lease.job_id, key })
-  if (refusal) {
+  if (standing.refusal) {
     // The job was taken away by this very begin, and the answer got lost.
     const isTold = effect?.holds === true && wasTold(effect, lease)
-    return isTold && (await hasHeldOnce(tx, lease)) ? answerOf(effect, 'in_doubt') : refusal
+    return isTold && (await hasHeldOnce(tx, lease))
+      ? answerOf(effect, 'in_doubt')
+      : standing.refusal
   }
   const verdict = judgeBegin(effect, lease)
+  // What was answered before is answered again: it may have been done by now.
+  const isRepeated = 'write' in verdict && verdict.write === 'nothing'
+  if (standing.isCancelled && !isRepeated) return beingCancelled()
   switch (verdict.outcome) {
     case 'effect_in_progress':
       return inProgress(key)

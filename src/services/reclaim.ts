@@ -1,4 +1,4 @@
-import { endByLoss, type LockedJob, type Loss } from '../domain/lease.ts'
+import type { LeaseEnd, LockedJob } from '../domain/lease.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
 import type { Doors } from '../sql/doors.ts'
@@ -11,22 +11,21 @@ export interface ReclaimOptions {
   doors: Doors
   leaseEnds: LeaseEnds
   log: Log
-  lostLeaseBudget: number
 }
 
 /** Takes back the leases of these jobs, of those that `lock` still finds due. */
 export async function reclaim(
-  { doors, leaseEnds, log, lostLeaseBudget }: ReclaimOptions,
+  { doors, leaseEnds, log }: ReclaimOptions,
   term: Term,
   ids: string[],
   lock: (tx: Queryable, ids: string[]) => Promise<LockedJob[]>,
-  lossOf: (job: LockedJob) => Loss,
+  endOf: (job: LockedJob) => LeaseEnd,
 ): Promise<Spared & { reclaimed: number }> {
   let reclaimed = 0
   const spared = await writeSparingBadRows(ids, log, async (ids) => {
     const ends = await doors.asLeader(term, async (tx) => {
       const jobs = await lock(tx, ids)
-      const ends = jobs.map((job) => endByLoss(job, lostLeaseBudget, lossOf(job)))
+      const ends = jobs.map(endOf)
       if (ends.length > 0) await endLeasesIfFenced(tx, ends)
       return ends
     })

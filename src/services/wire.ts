@@ -9,6 +9,7 @@ import type { Doors } from '../sql/doors.ts'
 import { findRegistered } from '../sql/executors.ts'
 import { poolSizes, type Queryable } from '../sql/pool.ts'
 import { AuditLog } from './audit.ts'
+import { Cancels } from './cancels.ts'
 import { ClassCatalog } from './class-catalog.ts'
 import { Effects } from './effects.ts'
 import { ExecutorActs } from './executor-acts.ts'
@@ -57,7 +58,7 @@ export function wireServices(o: WiringOptions) {
     doors,
     catalog,
     waits,
-    pollWaitCapMs: config.timings.pollWaitCapMs,
+    ...config.timings,
     onSubmitted: (classIds, hasScheduled) => {
       if (gate.leading) {
         work.polls.markReady(classIds)
@@ -95,7 +96,8 @@ export function wireServices(o: WiringOptions) {
       else sendHint({ type: 'claimable', classId })
     },
   })
-  return { ...shared, ...work, jobs, effects, tokens, auditLog: new AuditLog(clientDb) }
+  const cancels = new Cancels({ ...o, ...shared, ...config.timings, jobs })
+  return { ...shared, ...work, jobs, cancels, effects, tokens, auditLog: new AuditLog(clientDb) }
 }
 
 /** Whatever ended it, a report or a sweep. */

@@ -74,6 +74,7 @@ export async function claimJobs(
         lease_expires_at = clock_timestamp() + $6 * interval '1 millisecond'
       FROM picked JOIN slots s USING (place)
       WHERE j.id = picked.id AND j.state = 'available' AND NOT j.scheduled
+        AND j.cancel_requested_at IS NULL
       RETURNING ${assignmentColumns}, picked.is_cut`,
     values: [
       classIds,

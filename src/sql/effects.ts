@@ -125,6 +125,15 @@ export async function resolveEffectIfOpen(
   return rows[0]
 }
 
+/** Jobs that were cancelled wait for no operator any more; what is in doubt stays in doubt. */
+export async function letGoOfHolds(tx: Queryable, jobIds: string[]): Promise<void> {
+  await tx.query({
+    name: 'let_go_of_holds',
+    text: 'UPDATE effects SET holds = false WHERE job_id = ANY ($1::uuid[]) AND holds',
+    values: [jobIds],
+  })
+}
+
 /** Gives a job back to the queue whose effect held it, at its old place. */
 export async function resumeIfWaiting(
   tx: Queryable,
@@ -226,13 +235,18 @@ export async function countEffects(tx: Queryable, jobId: string): Promise<number
 
 /** Jobs with an effect that is begun though nobody holds them under its fence: a replica of a build that knows no
  *  effects has ended the lease. */
-export async function listJobsOfOrphanedEffects(db: Queryable, limit: number): Promise<string[]> {
+export async function listJobsOfOrphanedEffects(
+  db: Queryable,
+  after: string,
+  limit: number,
+): Promise<string[]> {
   const { rows } = await db.query<{ job_id: string }>({
     name: 'list_jobs_of_orphaned_effects',
     text: `SELECT DISTINCT e.job_id FROM effects e LEFT JOIN jobs j ON j.id = e.job_id
       WHERE e.state = 'begun' AND (j.state, j.fence) IS DISTINCT FROM ('leased', e.fence)
-      ORDER BY e.job_id LIMIT $1`,
-    values: [limit],
+        AND e.job_id > $1::uuid
+      ORDER BY e.job_id LIMIT $2`,
+    values: [after, limit],
   })
   return rows.map(({ job_id }) => job_id)
 }

@@ -130,6 +130,8 @@ const summaryColumns = [
   'j.idempotency_key',
   'j.created_at',
   'j.finished_at',
+  'j.cancel_requested_at',
+  'j.cancel_reason',
 ] as const
 
 export interface JobSummaryRow {
@@ -156,6 +158,8 @@ export interface JobSummaryRow {
   idempotency_key: string | null
   created_at: string
   finished_at: string | null
+  cancel_requested_at: string | null
+  cancel_reason: string | null
 }
 
 export interface JobRow extends JobSummaryRow {
@@ -163,24 +167,41 @@ export interface JobRow extends JobSummaryRow {
   result: unknown
   error: { code: string; message: string; retryable: boolean } | null
   progress: unknown
+  critical_until: string | null
 }
 
+/** When a critical section is past its ceiling, which starts over with the gate, at `openedAt`. */
+export function sectionEndFrom(openedAt: string): string {
+  return `greatest(j.critical_entered_at, ${openedAt}) + j.critical_ceiling_ms * interval '1 millisecond'`
+}
+
+const latestOpening = `(SELECT deadline_floor_at - $2 * interval '1 millisecond'
+  FROM terms ORDER BY term DESC LIMIT 1)`
+
 /** Whole jobs, in the order of their ids. */
-export async function findJobs(db: Queryable, ids: string[]): Promise<JobRow[]> {
+export async function findJobs(
+  db: Queryable,
+  ids: string[],
+  leaseTtlMs: number,
+): Promise<JobRow[]> {
   const { rows } = await db.query<JobRow>({
     name: 'find_jobs',
     text: `SELECT ${summaryColumns.join(', ')}, j.payload, a.error, p.progress,
         json_build_object('base_ms', j.backoff_base_ms, 'factor', j.backoff_factor,
           'cap_ms', j.backoff_cap_ms) AS backoff,
-        CASE WHEN j.state = 'succeeded' THEN a.result END AS result
+        CASE WHEN j.state = 'succeeded' THEN a.result END AS result,
+        s.critical_until
       FROM jobs j
       JOIN classes c USING (class_id)
       LEFT JOIN progress p ON p.job_id = j.id
       LEFT JOIN LATERAL (
         SELECT result, error FROM attempts WHERE job_id = j.id ORDER BY fence DESC LIMIT 1
       ) a ON true
+      LEFT JOIN LATERAL (SELECT ${sectionEndFrom(latestOpening)} AS critical_until) s
+        ON j.state = 'leased' AND j.critical_fence = j.fence AND j.cancel_told_at IS NULL
+          AND s.critical_until > statement_timestamp()
       WHERE j.id = ANY ($1::uuid[]) ORDER BY j.id`,
-    values: [ids],
+    values: [ids, leaseTtlMs],
   })
   return rows
 }

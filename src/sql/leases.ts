@@ -10,9 +10,9 @@ import type { Queryable } from './pool.ts'
  *  other in a circle; those that skip what is locked wait for nobody. Lists go along the index of leases, so that
  *  their cost never follows the table; what they find is checked again under its lock. */
 
-const lockedColumns = `j.id, j.class_id, j.state, j.fence, j.attempt, j.max_attempts, j.lost_leases,
+export const lockedColumns = `j.id, j.class_id, j.state, j.fence, j.attempt, j.max_attempts, j.lost_leases,
   j.backoff_base_ms, j.backoff_factor, j.backoff_cap_ms, j.executor_id, j.epoch,
-  j.leased_at::text AS leased_at`
+  j.leased_at::text AS leased_at, j.cancel_requested_at`
 
 /** Locks jobs that were reported on, whatever their state. */
 export async function lockJobs(tx: Queryable, ids: string[]): Promise<LockedJob[]> {
@@ -190,13 +190,18 @@ export interface HeldLease {
   epoch: number
 }
 
+export interface ExtendedLease extends HeldLease {
+  /** Somebody has asked for its end. */
+  is_cancelled: boolean
+}
+
 /** Renews the leases that are still held as listed, which also shows that offers arrived. */
 export async function extendLeasesIfHeld(
   tx: Queryable,
   listed: HeldLease[],
   leaseTtlMs: number,
-): Promise<HeldLease[]> {
-  const { rows } = await tx.query<HeldLease>({
+): Promise<ExtendedLease[]> {
+  const { rows } = await tx.query<ExtendedLease>({
     name: 'extend_leases_if_held',
     text: `
       WITH held AS MATERIALIZED (
@@ -210,7 +215,8 @@ export async function extendLeasesIfHeld(
       UPDATE jobs j SET offered = false,
         lease_expires_at = clock_timestamp() + $5 * interval '1 millisecond'
       FROM held WHERE j.id = held.id AND j.state = 'leased'
-      RETURNING j.id AS job_id, j.fence, j.executor_id, j.epoch`,
+      RETURNING j.id AS job_id, j.fence, j.executor_id, j.epoch,
+        j.cancel_requested_at IS NOT NULL AS is_cancelled`,
     values: [...columns(listed, ['job_id', 'fence', 'executor_id', 'epoch']), leaseTtlMs],
   })
   return rows

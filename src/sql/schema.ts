@@ -50,12 +50,11 @@ export interface Effects {
   holds: Generated<boolean>
   job_id: string
   key: string
-  late_at: string | null
-  late_outcome: 'committed' | 'aborted' | null
-  late_result: ColumnType<unknown, string, string> | null
   on_doubt: 'retry' | 'reconcile' | 'hold'
   result: ColumnType<unknown, string, string> | null
   settled_at: string | null
+  settled_begin_id: string | null
+  settled_fence: number | null
   state: 'begun' | 'committed' | 'aborted' | 'in_doubt'
 }
 
@@ -75,9 +74,15 @@ export interface Jobs {
   backoff_cap_ms: number
   backoff_factor: number
   body_hash: Buffer | null
+  cancel_reason: string | null
+  cancel_requested_at: string | null
+  cancel_told_at: string | null
   claim_at: string
   class_id: number
   created_at: Generated<string>
+  critical_ceiling_ms: number | null
+  critical_entered_at: string | null
+  critical_fence: number | null
   epoch: number | null
   executor_id: string | null
   fence: Generated<number>
@@ -102,6 +107,18 @@ export interface Jobs {
   scheduled: boolean
   state: Generated<'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'>
   traceparent: string | null
+}
+
+export interface LateEffects {
+  begin_id: string
+  epoch: number
+  executor_id: string
+  fence: number
+  job_id: string
+  key: string
+  outcome: 'committed' | 'aborted'
+  received_at: Generated<string>
+  result: ColumnType<unknown, string, string> | null
 }
 
 export interface LateReports {
@@ -187,6 +204,7 @@ export interface Database {
   effects: Effects
   executors: Executors
   jobs: Jobs
+  late_effects: LateEffects
   late_reports: LateReports
   leader: Leader
   migrations: Migrations

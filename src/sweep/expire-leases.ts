@@ -1,3 +1,4 @@
+import { endByLoss } from '../domain/lease.ts'
 import type { Term } from '../leader/term.ts'
 import { type ReclaimOptions, reclaim } from '../services/reclaim.ts'
 import type { Stalls } from '../services/stalls.ts'
@@ -11,6 +12,7 @@ export interface ExpireLeasesOptions extends ReclaimOptions {
   stalls: Stalls
   intervalMs: number
   leaseTtlMs: number
+  lostLeaseBudget: number
   /** Leases that could have been taken back now get more time, since nobody could be heard, or since most
    *  fell silent at the same time. */
   onDeferred?(reason: 'stall' | 'silence'): void
@@ -45,7 +47,10 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
         term,
         leases.map(({ id }) => id),
         (tx, ids) => lockReclaimableLeases(tx, term.number, ids),
-        (job) => ({ tier: 'expired', why: `executor ${job.executor_id} was not heard in time` }),
+        (job) => {
+          const why = `executor ${job.executor_id} was not heard in time`
+          return endByLoss(job, o.lostLeaseBudget, { tier: 'expired', why })
+        },
       )
       const { tried, ...counted } = done
       const counts = { ...counted, silent_executors_waited_for: silent }

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { isFinal, jobMoves } from '../../src/domain/job.ts'
 import {
   afterEnd,
+  endByDoubt,
   endByLoss,
   endByReport,
   endByUndelivered,
@@ -25,6 +26,7 @@ const leased = (more: Partial<LockedJob> = {}): LockedJob => ({
   executor_id: 'e',
   epoch: 3,
   leased_at: '2026-01-01',
+  cancel_requested_at: null,
   ...more,
 })
 
@@ -37,7 +39,8 @@ const ends = fc
     attempt: fc.integer({ min: 1, max: 10 }),
     lost_leases: fc.nat(10),
     budget: fc.nat(10),
-    how: fc.constantFrom('report', 'loss', 'undelivered'),
+    how: fc.constantFrom('report', 'loss', 'undelivered', 'doubt'),
+    cancel_requested_at: fc.constantFrom(null, '2026-01-01'),
     outcome: outcomes,
     retryable: fc.boolean(),
     random: fc.double({ min: 0, max: 0.999, noNaN: true }),
@@ -46,6 +49,7 @@ const ends = fc
     const job = leased({ ...row, attempt: Math.min(row.attempt, row.max_attempts) })
     if (how === 'loss') return endByLoss(job, budget, { tier: 'expired', why: 'test' })
     if (how === 'undelivered') return endByUndelivered(job)
+    if (how === 'doubt') return endByDoubt(job, 'key')
     const error = outcome === 'failed' ? { code: 'x', message: '', retryable } : undefined
     return endByReport(job, { outcome, error }, () => random)
   })
@@ -74,7 +78,7 @@ test('invariant 11: only a reported failure or success spends an attempt', () =>
 test('whoever loses a lease against its will is fenced off; who ends it itself is not', () => {
   fc.assert(
     fc.property(ends, (end) => {
-      expect(end.raisesFence).toBe(['lost', 'undelivered'].includes(end.outcome))
+      expect(end.raisesFence).toBe(end.tier !== 'report')
     }),
   )
 })
@@ -82,7 +86,7 @@ test('whoever loses a lease against its will is fenced off; who ends it itself i
 test('a retry waits no longer than its step and its cap, and only after a failure', () => {
   fc.assert(
     fc.property(ends, ({ job, outcome, to, delayMs }) => {
-      if (outcome !== 'failed' || to === 'failed') {
+      if (outcome !== 'failed' || to !== 'available') {
         expect(delayMs).toBeNull()
         return
       }
@@ -165,5 +169,15 @@ test('invariant 2: only the current (executor, epoch, fence) of a leased job is 
         expect(verdict.status === 'accepted').toBe(isOwner)
       },
     ),
+  )
+})
+
+test('invariant 6: once its end was asked for, only success keeps a job from being cancelled', () => {
+  fc.assert(
+    fc.property(ends, (end) => {
+      if (end.job.cancel_requested_at === null) return
+      expect(end.to).toBe(end.outcome === 'succeeded' ? 'succeeded' : 'cancelled')
+      expect(end.delayMs).toBe(null)
+    }),
   )
 })

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { handlerTimeoutMs } from '../../src/config.ts'
 import { limits } from '../../src/contract/common.ts'
 import { edgeDefaults, maxHeaderBytes } from '../../src/http/edge.ts'
+import { handlerTimeoutMs } from '../../src/timings.ts'
 
 /** What docker/haproxy.cfg and compose.yaml rest on, held against what they rest on. */
 

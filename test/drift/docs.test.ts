@@ -44,7 +44,7 @@ test.each([
 test.each([
   'npx understudy stats',
   'understudy job',
-  'understudy job cancel x',
+  'understudy job stop x',
   'understudy job get',
   'understudy job get a b',
   'understudy status --yaml',

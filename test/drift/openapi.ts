@@ -1,8 +1,8 @@
 import { stringify } from 'yaml'
-import { handlerTimeoutMs } from '../../src/config.ts'
 import { buildServer } from '../../src/http/server.ts'
 import type { Services } from '../../src/http/services.ts'
 import { createLog } from '../../src/log.ts'
+import { handlerTimeoutMs } from '../../src/timings.ts'
 import { keepFresh, tellFaults } from './generated.ts'
 
 interface Operation {

@@ -14,6 +14,7 @@ const phases = [
   'check_schema',
   'mark_gone',
   'settle_deadlines',
+  'finish_cancels',
   'doubt_effects',
   'load_memory',
   'verify',

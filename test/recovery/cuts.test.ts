@@ -102,7 +102,7 @@ test('a recovery that meets a cut anywhere is tried again, and comes to the same
       const [term] = await db.sql<{ recovery: object[] }>(
         'SELECT recovery FROM terms ORDER BY term DESC LIMIT 1',
       )
-      expect(term?.recovery).toHaveLength(5)
+      expect(term?.recovery).toHaveLength(7)
       await removeJob(id)
     },
   })

@@ -227,6 +227,7 @@ test('each term tells its recovery, and replicas that are gone are marked', asyn
     'check_schema',
     'mark_gone',
     'settle_deadlines',
+    'finish_cancels',
     'doubt_effects',
     'load_memory',
     'verify',

@@ -171,7 +171,7 @@ test('a stop before the act leaves nothing in doubt', async () => {
     db,
     { handler: (context) => context.effect('pay', async () => expect.unreachable()) },
     ({ name }) => {
-      if (name !== 'begin') return undefined
+      if (name !== 'begin' || stopping.signal.aborted) return undefined
       asked.resolve()
       stopping.abort()
       return 'lose'
@@ -183,6 +183,30 @@ test('a stop before the act leaves nothing in doubt', async () => {
   const { effects } = await client.listEffects(id)
   expect(effects.filter(({ state }) => state !== 'aborted')).toEqual([])
   expect((await client.getJob(id)).state).toBe('available')
+})
+
+test('invariant 5: a stop before a doubt was reconciled leaves it in doubt', async () => {
+  let isLost = true
+  const { client, stopping, ended, submit } = await startExecutor(
+    db,
+    {
+      handler: (context) =>
+        context.effect('pay', () => Promise.reject(new Error('connection reset')), {
+          onDoubt: 'reconcile',
+          reconcile: async () => expect.unreachable(),
+        }),
+    },
+    ({ name, body }) => {
+      if (name !== 'begin' || body.fence === 1 || !isLost) return undefined
+      isLost = false
+      stopping.abort()
+      return 'lose'
+    },
+  )
+  const id = await submit(undefined, 3)
+  await ended
+  expect(isLost).toBe(false)
+  expect((await client.listEffects(id)).effects).toMatchObject([{ state: 'in_doubt' }])
 })
 
 test('a result that cannot be kept fails the job for good, and the effect is not repeated', async () => {

@@ -159,6 +159,9 @@ test('invariant 5: recovery puts in doubt what a leader left begun that knew no 
   await api.untilActive()
   const { recovery } = (await api.get('/v1/leader')).body
   expect(recovery).toContainEqual(
-    expect.objectContaining({ phase: 'doubt_effects', counts: { effects_in_doubt: 1 } }),
+    expect.objectContaining({
+      phase: 'doubt_effects',
+      counts: { effects_in_doubt: 1, bad_rows: 0 },
+    }),
   )
 })

@@ -11,6 +11,8 @@ interface Flags extends ClientFlags {
   id?: string
   label?: Record<string, string>
   graceMs: number
+  cancelGraceMs: number
+  onCancel?: string
 }
 
 export function agentCommand(): Command {
@@ -22,7 +24,17 @@ export function agentCommand(): Command {
       .option('--capacity <n>', 'most jobs at a time', wholeNumber(1, 5_000), 1)
       .option('--id <id>', 'executor id, stable across restarts; default: the host name')
       .option('--label <name=value>', 'what this executor has; repeatable', pair)
-      .option('--grace-ms <n>', 'time to finish when asked to stop', wholeNumber(0), 30_000),
+      .option('--grace-ms <n>', 'time to finish when asked to stop', wholeNumber(0), 30_000)
+      .option(
+        '--cancel-grace-ms <n>',
+        'from SIGTERM to SIGKILL when a job is cancelled',
+        wholeNumber(0),
+        10_000,
+      )
+      .option(
+        '--on-cancel <shell>',
+        'run this, in a shell, once the command of a cancelled job has ended',
+      ),
   ).action(async ([command = '', ...args]: string[], flags: Flags) => {
     const { runAgent } = await import('../../agent/agent.ts')
     const connection = findConnection(flags)
@@ -33,6 +45,8 @@ export function agentCommand(): Command {
       labels: flags.label ?? {},
       capacity: flags.capacity,
       graceMs: flags.graceMs,
+      cancelGraceMs: flags.cancelGraceMs,
+      onCancel: flags.onCancel,
       command,
       args,
       // So that `understudy effect` finds the control plane, too.

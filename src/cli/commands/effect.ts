@@ -1,17 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { Command } from 'commander'
-import { loadLeaseEnv } from '../../config.ts'
 import type { EffectResolve, OnDoubt } from '../../contract/effects.ts'
-import { UsageError } from '../exit.ts'
-import { type ClientFlags, json, useClient, wholeNumber, withClientOptions } from '../options.ts'
+import { type LeaseFlags, leaseOf, withLeaseOptions } from '../lease-options.ts'
+import { type ClientFlags, json, useClient, withClientOptions } from '../options.ts'
 import { ago, printJson, printLines, table } from '../print.ts'
-
-interface LeaseFlags extends ClientFlags {
-  job?: string
-  fence?: number
-  executor?: string
-  epoch?: number
-}
 
 interface BeginFlags extends LeaseFlags {
   onDoubt: OnDoubt
@@ -90,34 +82,6 @@ function resolve(): Command {
       .option('--result <json>', 'with committed: what a later attempt is told', json)
       .requiredOption('--note <text>', 'how it is known'),
   ).action(resolveEffect)
-}
-
-/** Whose lease it is; what an agent starts is told by its environment. */
-function withLeaseOptions(command: Command): Command {
-  return withClientOptions(command)
-    .option('--job <id>', 'default: UNDERSTUDY_JOB_ID')
-    .option('--fence <n>', 'default: UNDERSTUDY_FENCE', wholeNumber(1))
-    .option('--executor <id>', 'default: UNDERSTUDY_EXECUTOR_ID')
-    .option('--epoch <n>', 'default: UNDERSTUDY_EPOCH', wholeNumber(1))
-}
-
-function leaseOf(flags: LeaseFlags) {
-  const env = loadLeaseEnv()
-  return {
-    jobId: given(flags.job ?? env.jobId, '--job', 'UNDERSTUDY_JOB_ID'),
-    lease: {
-      fence: given(flags.fence ?? env.fence, '--fence', 'UNDERSTUDY_FENCE'),
-      executor_id: given(flags.executor ?? env.executorId, '--executor', 'UNDERSTUDY_EXECUTOR_ID'),
-      epoch: given(flags.epoch ?? env.epoch, '--epoch', 'UNDERSTUDY_EPOCH'),
-    },
-  }
-}
-
-function given<T>(value: T | undefined, flag: string, variable: string): T {
-  if (value === undefined) {
-    throw new UsageError(`give ${flag} or ${variable}, or run this as the command of an agent`)
-  }
-  return value
 }
 
 async function beginEffect(key: string, flags: BeginFlags) {

@@ -19,6 +19,10 @@ interface ListFlags extends ClientFlags {
   cursor?: string
 }
 
+interface CancelFlags extends ClientFlags {
+  reason?: string
+}
+
 interface GetFlags extends ClientFlags {
   waitMs?: number
 }
@@ -46,6 +50,14 @@ export function jobCommand(): Command {
           .option('--wait-ms <n>', 'wait so long for its end', wholeNumber(0)),
       ).action(getJob),
     )
+    .addCommand(
+      withClientOptions(
+        new Command('cancel')
+          .description('ask for the end of a job')
+          .argument('<id>')
+          .option('--reason <text>', 'shown with the job, and told its executor'),
+      ).action(cancelJob),
+    )
 }
 
 async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags, command: Command) {
@@ -68,6 +80,18 @@ async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags,
       ),
     )
     if (list.next_cursor) printLines(['', `more: --cursor ${list.next_cursor}`])
+  })
+}
+
+async function cancelJob(id: string, { json, reason }: CancelFlags, command: Command) {
+  await useClient(command.opts<CancelFlags>(), async (client) => {
+    const job = await client.cancelJob(id, { reason })
+    if (json) return printJson({ job })
+    const { executor_id, critical_until, state } = job
+    const waits =
+      critical_until === null ? '' : `, which must not be interrupted until ${critical_until}`
+    const told = `${job.id}: ${executor_id}${waits}, is told to stop`
+    printLines([state === 'leased' ? told : `${job.id} is ${state}`])
   })
 }
 
@@ -107,6 +131,8 @@ export function printJob(job: Job): void {
     ['lost leases', job.lost_leases > 0 ? String(job.lost_leases) : null],
     ['executor', job.executor_id && `${job.executor_id}, fence ${job.fence}`],
     ['lease until', job.lease_expires_at],
+    ['critical', job.critical_until && `until ${job.critical_until} at the latest`],
+    ['cancel', job.cancel_requested_at && cancelOf(job)],
     ['payload', brief(job.payload)],
     ['result', job.result === null ? null : brief(job.result)],
     ['error', job.error && `${job.error.code}: ${job.error.message}`],
@@ -118,6 +144,14 @@ export function printJob(job: Job): void {
       .filter(([, value]) => value !== null)
       .map(([name, value]) => `${name.padEnd(12)}${value}`),
   )
+}
+
+function cancelOf({ cancel_requested_at, cancel_reason, critical_until, state }: Job): string {
+  const parts = [`asked for ${ago(cancel_requested_at)}`]
+  if (cancel_reason) parts.push(cancel_reason)
+  if (critical_until !== null) parts.push('waits for the critical section')
+  if (state === 'succeeded') parts.push('too late')
+  return parts.join('; ')
 }
 
 function brief(value: unknown): string {

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cliPath } from '../../../src/dev/replica-process.ts'
@@ -8,10 +9,16 @@ import type { Name, Staging } from '../ground.ts'
 const migrationOf = (breaking: string, sql: string) =>
   `-- purpose: an example\n-- breaking: ${breaking}\n\n${sql}\n`
 
+const ours = readdirSync(new URL('../../../migrations', import.meta.url)).length
+
+/** A migration after ours. */
+const fileOf = (number: number, name: string) =>
+  `migrations/${String(ours + number).padStart(4, '0')}_${name}.sql`
+
 /** The next build: this one with another version and one migration more. */
 function makeNextBuild(folder: string): Promise<Build> {
   return copyBuild(folder, [{ file: 'src/version.ts', from: `'${version}'`, to: "'0.2.0'" }], {
-    'migrations/0004_notes.sql': migrationOf('no', 'ALTER TABLE jobs ADD COLUMN note text;'),
+    [fileOf(1, 'notes')]: migrationOf('no', 'ALTER TABLE jobs ADD COLUMN note text;'),
   })
 }
 
@@ -35,7 +42,7 @@ export const upgrade: Staging = (ground) => {
     'two has the old build again': () => change('two', cliPath),
     'the new build breaks with the old one': async () => {
       const sql = 'ALTER TABLE jobs DROP COLUMN note;'
-      await writeFile(join(folder, 'migrations/0005_break.sql'), migrationOf('yes', sql))
+      await writeFile(join(folder, fileOf(2, 'break')), migrationOf('yes', sql))
     },
     'the replicas have noticed': async () => {
       const { api } = ground.replica('two')

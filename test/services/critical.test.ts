@@ -1,0 +1,142 @@
+import { expect, test } from 'vitest'
+import { useDatabase } from '../support/database.ts'
+import { startEffects } from '../support/effects.ts'
+
+const db = useDatabase()
+
+async function startCritical(env: Record<string, string> = {}) {
+  const { api, app, submit, hold, lose } = await startEffects(db, env)
+  const job = await submit()
+  const holder = await hold()
+  const { executor, epoch, job: lease } = holder
+  const { fence } = lease
+  const critical = (body: object) =>
+    api.post(`/v1/jobs/${job.id}/critical`, { executor_id: executor, epoch, fence, ...body })
+  const beat = () => api.heartbeat(executor, epoch, [{ job_id: job.id, fence }])
+  const cancel = () => api.post(`/v1/jobs/${job.id}/cancel`, { reason: 'stop' })
+  return { api, app, job, holder, lose, critical, beat, cancel }
+}
+
+test('invariant 6: a cancel waits for the end of a critical section, for all to see', async () => {
+  const { api, job, holder, critical, beat, cancel } = await startCritical()
+  const entered = await critical({ enter: true, ceiling_ms: 60_000 })
+  expect(entered).toMatchObject({ status: 200, body: { cancel: null } })
+  const { critical_until } = entered.body
+  expect((await cancel()).body.job).toMatchObject({ state: 'leased', critical_until })
+  expect((await beat()).cancel).toEqual([])
+  const left = await critical({ enter: false })
+  expect(left.body).toEqual({ critical_until: null, cancel: { reason: 'stop' } })
+  expect((await critical({ enter: false })).body).toEqual(left.body)
+  expect((await beat()).cancel).toMatchObject([{ job_id: job.id, reason: 'stop' }])
+  expect((await api.job(job.id)).critical_until).toBe(null)
+  expect(await critical({ enter: true })).toMatchObject({
+    status: 409,
+    body: { code: 'cancel_requested' },
+  })
+  expect(await holder.report('cancelled')).toMatchObject([{ job_state: 'cancelled' }])
+})
+
+test('a section that is entered again is the same, and its ceiling stays', async () => {
+  const { critical, cancel } = await startCritical()
+  const entered = await critical({ enter: true, ceiling_ms: 60_000 })
+  expect((await critical({ enter: true, ceiling_ms: 3_600_000 })).body).toEqual(entered.body)
+  await cancel()
+  expect((await critical({ enter: true, ceiling_ms: 3_600_000 })).body).toEqual(entered.body)
+})
+
+test('invariant 6: past its ceiling a section puts off nothing', async () => {
+  const { job, critical, beat, cancel } = await startCritical()
+  await critical({ enter: true, ceiling_ms: 300 })
+  await cancel()
+  let answer = await beat()
+  while (answer.cancel.length === 0) answer = await beat()
+  expect(answer.cancel).toMatchObject([{ job_id: job.id }])
+  const [{ is_late } = {}] = await db.sql(
+    `SELECT cancel_told_at >= critical_entered_at + interval '300 milliseconds' AS is_late
+      FROM jobs WHERE id = $1`,
+    [job.id],
+  )
+  expect(is_late).toBe(true)
+})
+
+test('invariant 7: a ceiling starts over with the gate: nobody could end the section meanwhile', async () => {
+  const { api, app, job, critical, beat, cancel } = await startCritical()
+  await critical({ enter: true, ceiling_ms: 60_000 })
+  await cancel()
+  await db.sql(
+    `UPDATE jobs SET critical_entered_at = clock_timestamp() - interval '1 hour' WHERE id = $1`,
+    [job.id],
+  )
+  await db.terminate(`understudy ${app.identity.name} lock`)
+  while ((await api.get('/v1/leader')).body.term < 2);
+  await api.untilActive()
+  const answer = await beat()
+  expect(answer.held).toHaveLength(1)
+  expect(answer.cancel).toEqual([])
+})
+
+test('a section ends with the lease', async () => {
+  const { api, job, holder, lose, critical } = await startCritical()
+  await critical({ enter: true })
+  await lose(holder)
+  expect(await api.job(job.id)).toMatchObject({ state: 'available', critical_until: null })
+  expect(await critical({ enter: false })).toMatchObject({ status: 409 })
+  const epoch = await api.register('next', { queues: [job.queue] })
+  expect(await api.poll('next', epoch)).toHaveLength(1)
+  await api.post(`/v1/jobs/${job.id}/cancel`, {})
+  const fence = holder.job.fence + 2
+  expect((await api.heartbeat('next', epoch, [{ job_id: job.id, fence }])).cancel).toHaveLength(1)
+})
+
+test('invariant 2: nobody but the holder enters or leaves; a ceiling has its bounds', async () => {
+  const { api, job, holder, critical, cancel } = await startCritical()
+  for (const ceiling_ms of [0, -1, 1.5, 3_600_001, '60000']) {
+    expect(await critical({ enter: true, ceiling_ms })).toMatchObject({
+      status: 400,
+      body: { errors: [{ path: 'ceiling_ms' }] },
+    })
+  }
+  expect((await critical({ enter: false, ceiling_ms: 1 })).status).toBe(400)
+  expect((await critical({})).status).toBe(400)
+  expect((await api.job(job.id)).critical_until).toBe(null)
+  const thief = await api.register('thief', { queues: ['elsewhere'] })
+  const stolen = { enter: true, executor_id: 'thief', epoch: thief }
+  expect(await critical(stolen)).toMatchObject({ status: 409, body: { code: 'stale_fence' } })
+  const old = { enter: true, fence: holder.job.fence + 1 }
+  expect(await critical(old)).toMatchObject({ status: 409, body: { code: 'stale_fence' } })
+  await critical({ enter: true })
+  await cancel()
+  expect((await critical({ ...stolen, enter: false })).status).toBe(409)
+  expect((await api.job(job.id)).critical_until).not.toBe(null)
+})
+
+test('invariant 5: within a section effects are begun, though a cancel waits', async () => {
+  const { holder, critical, beat, cancel } = await startCritical()
+  await critical({ enter: true, ceiling_ms: 60_000 })
+  await cancel()
+  expect((await holder.begin('switch')).body.outcome).toBe('proceed')
+  await critical({ enter: false })
+  expect((await holder.begin('more')).body.code).toBe('cancel_requested')
+  expect((await beat()).cancel).toHaveLength(1)
+})
+
+test('a section that is past its ceiling is none: the next one begins anew', async () => {
+  const { api, job, critical, beat, cancel } = await startCritical()
+  const { critical_until } = (await critical({ enter: true, ceiling_ms: 1_000 })).body
+  while ((await api.job(job.id)).critical_until !== null);
+  const again = (await critical({ enter: true, ceiling_ms: 60_000 })).body
+  expect(Date.parse(again.critical_until)).toBeGreaterThan(Date.parse(critical_until) + 30_000)
+  await cancel()
+  expect((await beat()).cancel).toEqual([])
+})
+
+test('invariant 6: a cancel that was told past a ceiling is told by the next term, too', async () => {
+  const { api, app, critical, beat, cancel } = await startCritical()
+  await critical({ enter: true, ceiling_ms: 300 })
+  await cancel()
+  while ((await beat()).cancel.length === 0);
+  await db.terminate(`understudy ${app.identity.name} lock`)
+  while ((await api.get('/v1/leader')).body.term < 2);
+  await api.untilActive()
+  expect((await beat()).cancel).toHaveLength(1)
+})
