@@ -42,7 +42,8 @@ export interface Seams {
 const inFlightMs = 150
 /** How long a balancer gets to see that this replica is no longer ready. */
 const defaultUnreadyMs = 1_000
-const jobLookMs = 500
+/** How often is looked for what others wait for here, and happened elsewhere. */
+const lookMs = 500
 
 /** The composition root: every part is wired in this file, and the order of start and stop stands here
  *  alone. */
@@ -96,10 +97,12 @@ export class App {
     const { host, port } = await this.#listen()
     this.identity.advertisedUrl = advertisedUrl ?? `http://${host}:${port}`
     const { signal } = this.#watching
-    const look = { name: 'look_for_ended_jobs', intervalMs: jobLookMs, clock, log: this.#log }
+    const look = { intervalMs: lookMs, clock, log: this.#log, signal }
+    const { waits, lockWaits } = this.wiring
     this.#watches = [
       this.watch.run(signal),
-      runEvery({ ...look, signal }, () => this.wiring.waits.look()),
+      runEvery({ ...look, name: 'look_for_ended_jobs' }, () => waits.look()),
+      runEvery({ ...look, name: 'look_for_free_locks' }, () => lockWaits.look()),
     ]
     if (role === 'all') {
       const options = electionOptions(this.#config, this.#log, this.#parts, this.#seams)
@@ -139,6 +142,7 @@ export class App {
     this.gate.drain()
     const unreadySince = clock.monotonic()
     this.wiring.waitList.end('job')
+    this.wiring.waitList.end('lock')
     await endExecutorCalls(this.#parts)
     this.#standing.abort()
     await this.#election

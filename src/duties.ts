@@ -17,6 +17,7 @@ import { refusal } from './services/serving.ts'
 import { raiseDeadlineFloor } from './sql/leader.ts'
 import { endUnansweredCancels } from './sweep/end-unanswered-cancels.ts'
 import { expireLeases } from './sweep/expire-leases.ts'
+import { pruneLocks } from './sweep/prune-locks.ts'
 import { scanClaimable } from './sweep/scan-claimable.ts'
 import { runSweeps, type Sweep } from './sweep/scheduler.ts'
 import { verify } from './sweep/verify.ts'
@@ -57,6 +58,7 @@ function sweepsOf({ lostLeaseBudget, timings }: Config, log: Log, parts: Parts):
     endUnansweredCancels({ ...reclaiming, stalls, cancelGraceMs }),
     wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
     scanClaimable(db, catalog, polls),
+    pruneLocks(db, doors),
     verify(db, log, 12 * intervalMs),
   ]
 }

@@ -16,6 +16,7 @@ export const errorTable = {
   cancel_requested: { status: 409, retryable: false, level: 'debug' },
   effect_in_progress: { status: 409, retryable: false, level: 'debug' },
   effect_settled: { status: 409, retryable: false, level: 'debug' },
+  lock_held: { status: 409, retryable: true, level: 'debug' },
   payload_too_large: { status: 413, retryable: false, level: 'debug' },
   unsupported_media_type: { status: 415, retryable: false, level: 'debug' },
   too_many_failures: { status: 429, retryable: true, level: 'debug' },

@@ -15,7 +15,11 @@ export function exposition(parts: Parts): () => Promise<Exposition> {
       term: gate.leading?.number ?? watch.leader?.term ?? 0,
       trustMarginMs: gate.leading?.marginMs ?? 0,
       isDatabaseReachable: watch.isReachable,
-      waiting: { poll: waitList.count('poll'), job: waitList.count('job') },
+      waiting: {
+        poll: waitList.count('poll'),
+        job: waitList.count('job'),
+        lock: waitList.count('lock'),
+      },
       pools,
     }),
   })

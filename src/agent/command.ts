@@ -1,9 +1,10 @@
-import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type JobContext, JobFailure, JobRelease } from '../sdk/index.ts'
 import { LastJsonLine } from './last-json-line.ts'
+import { stopOnAbort } from './process-group.ts'
 
 export interface CommandOptions {
   command: string
@@ -23,8 +24,6 @@ export interface CommandOptions {
 const tailLength = 2_048
 /** How long output may still arrive after the command has ended. */
 const afterExitMs = 1_000
-/** How often to look whether a stopped command's group is gone. */
-const lookMs = 20
 /** This machine is short of something; the job is not at fault. */
 const shortages = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])
 const shortageMs = 1_000
@@ -38,7 +37,13 @@ export async function runCommand(context: JobContext, options: CommandOptions): 
   const child = await start(context, options)
   const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
   const closed = new Promise((resolve) => child.once('close', resolve))
-  const settleGroup = stopOnAbort(child, context.signal, options)
+  const { signal: stop } = context
+  const { graceMs, cancelGraceMs, kill } = options
+  const settleGroup = stopOnAbort(child, {
+    stop,
+    kill,
+    graceMs: () => (stop.reason === 'cancelled' ? cancelGraceMs : graceMs),
+  })
   const lastLine = new LastJsonLine()
   const tail = new Tail()
   child.stdout.on('data', (chunk: Buffer) => lastLine.write(chunk))
@@ -109,44 +114,6 @@ export function environment({ job, executorId, epoch, cancelReason }: JobContext
   return job.checkpoint === null
     ? variables
     : { ...variables, UNDERSTUDY_CHECKPOINT: JSON.stringify(job.checkpoint) }
-}
-
-/** SIGTERM to the whole group when the job must stop, SIGKILL when its grace is over. To be called when
- *  the command itself has ended: what it started has its grace too, and may be saving its work, but must
- *  not go on beside the next attempt. */
-function stopOnAbort(
-  child: ChildProcess,
-  signal: AbortSignal,
-  { graceMs, cancelGraceMs, kill }: CommandOptions,
-): () => Promise<void> {
-  let hardStop: NodeJS.Timeout | undefined
-  let isKilled = false
-  const onKill = () => {
-    isKilled = true
-    signalGroup(child, 'SIGKILL')
-  }
-  const onStop = () => {
-    signalGroup(child, 'SIGTERM')
-    hardStop = setTimeout(onKill, signal.reason === 'cancelled' ? cancelGraceMs : graceMs)
-  }
-  signal.addEventListener('abort', onStop, { once: true })
-  kill.addEventListener('abort', onKill, { once: true })
-  if (signal.aborted) onStop()
-  return async () => {
-    while (signal.aborted && !isKilled && signalGroup(child, 0)) await sleep(lookMs)
-    signal.removeEventListener('abort', onStop)
-    kill.removeEventListener('abort', onKill)
-    clearTimeout(hardStop)
-  }
-}
-
-/** Whether anything of the group is left to get it. */
-export function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals | 0): boolean {
-  try {
-    return pid !== undefined && process.kill(-pid, signal)
-  } catch {
-    return false
-  }
 }
 
 function tooLong(): JobFailure {

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { JobContext } from '../sdk/index.ts'
-import { type CommandOptions, environment, runCommand, signalGroup } from './command.ts'
+import { type CommandOptions, environment, runCommand } from './command.ts'
+import { signalGroup } from './process-group.ts'
 
 export interface JobOptions extends CommandOptions {
   /** A shell command to run once the command of a cancelled job has ended. */

@@ -9,6 +9,9 @@ export const exitCodes = {
   notFound: 3,
   notAllowed: 4,
   unavailable: 5,
+  lockHeld: 75,
+  lockLost: 76,
+  notStarted: 127,
 } as const
 
 export const exitCodesHelp = `
@@ -16,9 +19,12 @@ Exit codes:
   0  done
   1  it failed, or was refused for a reason not below
   2  wrong usage or configuration, or a request with a faulty field
-  3  there is no such job, executor or token
+  3  there is no such job, executor, token or lock
   4  the token is missing, unknown, expired or not allowed to do this
-  5  no replica could be reached, or none would serve the request`
+  5  no replica could be reached, or none would serve the request
+  75  another has the lock; for lock run: the command was not started
+  76  lock run: the lock was lost, and the command stopped
+  127  lock run: the command cannot be started`
 
 /** A mistake in how a command was called. */
 export class UsageError extends Error {
@@ -27,6 +33,16 @@ export class UsageError extends Error {
   constructor(message: string) {
     super(message.replace(/^error: /, ''))
   }
+}
+
+/** `lock run` had the lock, and does not have it any more. */
+export class LockLostError extends Error {
+  readonly code = 'lock_lost'
+}
+
+/** `lock run` had the lock, and nothing to run. */
+export class NotStartedError extends Error {
+  readonly code = 'not_started'
 }
 
 /** The job was submitted; what went wrong came after that. */
@@ -68,7 +84,10 @@ function codeOf(error: unknown): string {
 function exitCodeOf(error: unknown): number {
   if (error instanceof ConfigError || error instanceof UsageError) return exitCodes.usage
   if (error instanceof UnavailableError) return exitCodes.unavailable
+  if (error instanceof LockLostError) return exitCodes.lockLost
+  if (error instanceof NotStartedError) return exitCodes.notStarted
   if (!(error instanceof ApiError)) return exitCodes.failed
+  if (error.code === 'lock_held') return exitCodes.lockHeld
   switch (error.status) {
     case 400:
     case 413:

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { type Command, InvalidArgumentError } from 'commander'
 import { Client } from '../sdk/index.ts'
 import { findConnection } from './connection.ts'
@@ -39,6 +40,22 @@ export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER) {
     }
     return value
   }
+}
+
+const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
+
+/** Milliseconds; or with a unit: 500ms, 30s, 10m, 2h. */
+export function duration(text: string): number {
+  const [, number, unit = 'ms'] = /^(\d{1,12})(ms|s|m|h)?$/.exec(text) ?? []
+  if (number === undefined) {
+    throw new InvalidArgumentError('Give milliseconds, or a number with ms, s, m or h.')
+  }
+  return Number(number) * units[unit as keyof typeof units]
+}
+
+/** This machine, as an id. */
+export function hostId(): string {
+  return hostname().replace(/[^A-Za-z0-9._:@-]/g, '-')
 }
 
 /** Gathers a repeated option into a list. */

@@ -8,6 +8,7 @@ import { devCommand } from './commands/dev.ts'
 import { effectCommand } from './commands/effect.ts'
 import { jobCommand } from './commands/job.ts'
 import { leaderCommand } from './commands/leader.ts'
+import { lockCommand } from './commands/lock.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { serveCommand } from './commands/serve.ts'
 import { statusCommand } from './commands/status.ts'
@@ -32,6 +33,7 @@ export function createProgram({ isQuiet = false } = {}): Command {
     jobCommand(),
     effectCommand(),
     criticalCommand(),
+    lockCommand(),
     statusCommand(),
     leaderCommand(),
     tokenCommand(),

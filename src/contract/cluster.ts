@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { Count, Instant, PositiveCount, Text } from './common.ts'
 import { Executor } from './executors.ts'
+import { lockStatus } from './locks.ts'
 
 export const ControllerState = z
   .enum(['standby', 'recovering', 'active', 'draining'])
@@ -116,6 +117,7 @@ export const Status = z
         }),
       )
       .meta({ description: 'The 100 that expire first.' }),
+    ...lockStatus,
     sweeps: z
       .array(
         z.object({

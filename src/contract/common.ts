@@ -73,6 +73,7 @@ export const limits = {
   reports: 500,
   inventory: 5_000,
   effects: 1_000,
+  lockMetadataBytes: 4 * 1024,
 } as const
 
 export const PageQuery = {

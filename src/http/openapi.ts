@@ -23,6 +23,7 @@ export const openapiInfo = {
   tags: [
     { name: 'jobs', description: 'Submitting and following work. Any replica.' },
     { name: 'executors', description: 'Doing work. The active replica only.' },
+    { name: 'locks', description: 'Named locks for actors outside. Any replica.' },
     { name: 'cluster', description: 'Who leads, and how everything stands.' },
     { name: 'tokens', description: 'Who may do what.' },
     { name: 'health', description: 'For load balancers and probes. No token.' },

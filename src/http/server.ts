@@ -35,6 +35,7 @@ import { effectRoutes } from './routes/effects.ts'
 import { executorRoutes } from './routes/executors.ts'
 import { healthRoutes } from './routes/health.ts'
 import { jobRoutes } from './routes/jobs.ts'
+import { lockRoutes } from './routes/locks.ts'
 import { type Exposition, metricsRoute } from './routes/metrics.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 import { seldom } from './seldom.ts'
@@ -142,6 +143,7 @@ async function registerRoutes(app: Server, { services, expose }: ServerOptions) 
     cancelRoutes,
     effectRoutes,
     executorRoutes,
+    lockRoutes,
     tokenRoutes,
   ]) {
     await app.register(async (scope) => routes(scope.withTypeProvider<ZodTypeProvider>(), services))

@@ -7,6 +7,7 @@ import type { Executors } from '../services/executors.ts'
 import type { Heartbeats } from '../services/heartbeats.ts'
 import type { InFlight } from '../services/in-flight.ts'
 import type { Jobs } from '../services/jobs.ts'
+import type { Locks } from '../services/locks.ts'
 import type { Polls } from '../services/polls.ts'
 import type { Reports } from '../services/reports.ts'
 import type { Stalls } from '../services/stalls.ts'
@@ -23,6 +24,7 @@ export interface Services {
   executorCalls: InFlight
   heartbeats: Heartbeats
   jobs: Jobs
+  locks: Locks
   polls: Polls
   reports: Reports
   stalls: Stalls

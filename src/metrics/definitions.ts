@@ -72,7 +72,7 @@ function work({ counter, gauge, histogram }: Make) {
     sweep: histogram('sweep_seconds', 'Runs of a sweep', quick, 'sweep'),
     sweepFailures: counter('sweep_failures_total', 'Runs of a sweep that failed', 'sweep'),
     sweepCounts: counter('sweep_counts_total', 'What sweeps did and found', 'sweep', 'what'),
-    waiting: gauge('waiting_requests', 'Requests that wait for work, or for a job', 'for'),
+    waiting: gauge('waiting_requests', 'Requests that wait for work, a job or a lock', 'for'),
   }
 }
 

@@ -31,6 +31,7 @@ import type {
   SubmitAnswer,
 } from '../contract/jobs.ts'
 import type { Token, TokenCreate, TokenCreated } from '../contract/tokens.ts'
+import { Locks } from './locks.ts'
 import { ReplicaList } from './replica-list.ts'
 import { type Call, Transport } from './transport.ts'
 
@@ -59,6 +60,8 @@ const waitSliceMs = 20_000
 
 /** Submits and reads, on whichever replica answers. Safe to share; close it when done. */
 export class Client {
+  /** Named locks for actors outside. */
+  readonly locks: Locks
   readonly #transport: Transport
   readonly #replicas: number
   readonly #patienceMs: number
@@ -69,6 +72,7 @@ export class Client {
     this.#replicas = urls.length
     this.#clock = clock
     this.#patienceMs = patienceMs
+    this.locks = new Locks((call) => this.#call(call), patienceMs, clock)
   }
 
   close(): Promise<void> {

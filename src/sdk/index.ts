@@ -10,5 +10,7 @@ export {
 } from './errors.ts'
 export { Executor } from './executor.ts'
 export type { ExecutorEvent, ExecutorOptions } from './executor-options.ts'
+export type { HeldLock, HoldOptions, LockEnd } from './held-lock.ts'
 export type { JobContext, JobHandler, StopReason } from './job-context.ts'
 export type { EffectContext, EffectOptions, Found } from './ledger.ts'
+export type { Locks, LockTries } from './locks.ts'

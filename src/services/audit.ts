@@ -10,7 +10,12 @@ export interface Actor {
   requestId: string
 }
 
-export type AuditedAction = 'effect.resolve' | 'leader.step_down' | 'token.create' | 'token.revoke'
+export type AuditedAction =
+  | 'effect.resolve'
+  | 'leader.step_down'
+  | 'lock.force_release'
+  | 'token.create'
+  | 'token.revoke'
 
 /** What was done, to what, and why or with which facts. */
 export interface Audited {

@@ -14,6 +14,7 @@ import type { LoopState } from '../loop.ts'
 import type { Doors } from '../sql/doors.ts'
 import { listExecutors } from '../sql/executors.ts'
 import { listTerms, observeLeader } from '../sql/leader.ts'
+import { lookAtHeldLocks } from '../sql/locks.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { listLiveReplicas } from '../sql/replicas.ts'
 import { countQueues, listLeases } from '../sql/status.ts'
@@ -92,14 +93,16 @@ export class Cluster {
 
   async status(): Promise<Status> {
     const { db, heartbeatMs, sweeps } = this.#o
-    const [observed, [latest, before], replicas, queues, executors, leases] = await Promise.all([
-      observeLeader(db),
-      listTerms(db, 2),
-      listLiveReplicas(db),
-      countQueues(db),
-      listExecutors(db, heartbeatMs),
-      listLeases(db, 100),
-    ])
+    const [observed, [latest, before], replicas, queues, executors, leases, locks] =
+      await Promise.all([
+        observeLeader(db),
+        listTerms(db, 2),
+        listLiveReplicas(db),
+        countQueues(db),
+        listExecutors(db, heartbeatMs),
+        listLeases(db, 100),
+        lookAtHeldLocks(db, 100),
+      ])
     return {
       replicas: replicas.map(({ active_lock_id: _lockId, ...replica }) => ({
         ...replica,
@@ -115,6 +118,8 @@ export class Cluster {
       queues,
       executors,
       leases,
+      locks_held: locks.held,
+      locks: locks.first,
       sweeps: sweeps(),
       switches: {},
     }

@@ -31,7 +31,7 @@ import type { Queryable } from '../sql/pool.ts'
 import { type Actor, audit } from './audit.ts'
 import type { ExecutorActs } from './executor-acts.ts'
 import type { Jobs, Reader } from './jobs.ts'
-import { toJson } from './json.ts'
+import { toBoundedJson } from './json.ts'
 import { judgeHolder, knownJobId, type Standing } from './lease-calls.ts'
 import type { LeaseEnds } from './lease-ends.ts'
 import { begin, type Decided, inProgress, noEffect, settle, settled } from './ledger.ts'
@@ -159,12 +159,7 @@ function known({ job_id, key }: EffectKey): EffectKey {
 }
 
 function resultOf(result: unknown): string {
-  const text = toJson(result ?? null)
-  if (Buffer.byteLength(text) <= limits.resultBytes) return text
-  const message = `at most ${limits.resultBytes} bytes of JSON`
-  throw new AppError('payload_too_large', `result: ${message}`, {
-    faults: [{ path: 'result', message }],
-  })
+  return toBoundedJson(result ?? null, 'result', limits.resultBytes)
 }
 
 function orThrow<T>(decided: Decided<T>): T {

@@ -7,17 +7,20 @@ import type { Queryable } from '../sql/pool.ts'
  *  itself. */
 export type Hint =
   | { type: 'claimable'; classId: number }
+  | { type: 'unlocked'; name: string }
   | { type: 'due' }
   | { type: 'leader' }
   | { type: 'tokens' }
 
 export function encodeHint(hint: Hint): string {
-  return hint.type === 'claimable' ? `claimable ${hint.classId}` : hint.type
+  if (hint.type === 'claimable') return `claimable ${hint.classId}`
+  return hint.type === 'unlocked' ? `unlocked ${hint.name}` : hint.type
 }
 
 export function decodeHint(payload: string): Hint | undefined {
-  const [type, classId] = payload.split(' ')
-  if (type === 'claimable' && /^\d+$/.test(classId ?? '')) return { type, classId: Number(classId) }
+  const [type, what = ''] = payload.split(' ')
+  if (type === 'claimable' && /^\d+$/.test(what)) return { type, classId: Number(what) }
+  if (type === 'unlocked') return { type, name: what }
   return type === 'due' || type === 'leader' || type === 'tokens' ? { type } : undefined
 }
 

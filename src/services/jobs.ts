@@ -27,7 +27,7 @@ import type { Queryable } from '../sql/pool.ts'
 import { Batcher } from './batcher.ts'
 import type { ClassCatalog } from './class-catalog.ts'
 import type { JobWaits } from './job-waits.ts'
-import { isJobId, toJson } from './json.ts'
+import { isJobId, toBoundedJson, toJson } from './json.ts'
 
 export interface JobsOptions {
   db: Queryable
@@ -232,11 +232,8 @@ function invalidInBatch(index: number, error: AppError): AppError {
   })
 }
 
-function payloadOf(submit: JobSubmit, path: string): string {
-  const payload = submit.payload === undefined ? '{}' : toJson(submit.payload)
-  if (Buffer.byteLength(payload) <= limits.payloadBytes) return payload
-  const message = `at most ${limits.payloadBytes} bytes of JSON`
-  throw new AppError('payload_too_large', `${path}: ${message}`, { faults: [{ path, message }] })
+function payloadOf({ payload = {} }: JobSubmit, path: string): string {
+  return toBoundedJson(payload, path, limits.payloadBytes)
 }
 
 function toNewJob(submit: JobSubmit, payload: string, classId: number): NewJob {

@@ -1,8 +1,17 @@
 import { validate } from 'uuid'
+import { AppError } from '../errors.ts'
 
 /** Opaque JSON as text. `undefined` has no JSON. */
 export function toJson(value: unknown): string {
   return JSON.stringify(value) ?? 'null'
+}
+
+/** Opaque JSON as text, if it is no longer than that; throws payload_too_large. */
+export function toBoundedJson(value: unknown, path: string, maxBytes: number): string {
+  const text = toJson(value)
+  if (Buffer.byteLength(text) <= maxBytes) return text
+  const message = `at most ${maxBytes} bytes of JSON`
+  throw new AppError('payload_too_large', `${path}: ${message}`, { faults: [{ path, message }] })
 }
 
 /** Ids are any text on the wire; one that is no UUID is simply not known. */

@@ -12,7 +12,7 @@ export interface Waiter<T> {
   unhold(): void
 }
 
-export type WaiterGroup = 'poll' | 'job'
+export type WaiterGroup = 'poll' | 'job' | 'lock'
 
 /** A waiter, whatever it waits for. */
 interface Listed {

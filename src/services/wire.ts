@@ -23,6 +23,8 @@ import { JobWaits } from './job-waits.ts'
 import { Jobs } from './jobs.ts'
 import { Lane } from './lane.ts'
 import { LeaseEnds } from './lease-ends.ts'
+import { LockWaits } from './lock-waits.ts'
+import { Locks } from './locks.ts'
 import { Offers } from './offers.ts'
 import { Polls } from './polls.ts'
 import { ReadyClasses } from './ready-classes.ts'
@@ -130,6 +132,7 @@ function wireShared({ config, db, clientDb, doors, clock }: WiringOptions) {
     offers: new Offers(clock, config.timings.heartbeatMs * 0.9),
     leaseEnds: new LeaseEnds(),
     waits: new JobWaits(clientDb, waitList),
+    lockWaits: new LockWaits(clientDb, waitList),
     stalls: new Stalls(clock),
     executorCalls: new InFlight(),
     acts: new ExecutorActs(doors, poolSizes(config.poolSize).leader),
@@ -154,6 +157,12 @@ function wireWork(o: WiringOptions, shared: ReturnType<typeof wireShared>) {
     }),
     heartbeats: new Heartbeats({ ...o, ...shared, ...timings, polls }),
     reports: new Reports({ ...o, ...shared }),
+    locks: new Locks({
+      ...o,
+      ...shared,
+      ...timings,
+      onFreed: (name) => o.sendHint({ type: 'unlocked', name }),
+    }),
   }
 }
 
@@ -164,6 +173,7 @@ export async function heedHint(payload: string, wiring: Wiring, lookAtLeader: ()
     if (!wiring.catalog.classes.has(hint.classId)) await wiring.catalog.load()
     wiring.polls.markReady([hint.classId])
   }
+  if (hint?.type === 'unlocked') wiring.lockWaits.freed(hint.name)
   if (hint?.type === 'due') wiring.wakeNudge.nudge()
   if (hint?.type === 'tokens') wiring.tokenCache.refresh()
   if (hint?.type === 'leader') lookAtLeader()

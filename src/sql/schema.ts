@@ -143,6 +143,28 @@ export interface Leader {
   timeline: number | null
 }
 
+export interface LockFloor {
+  fence: number
+  only_row: Generated<boolean>
+}
+
+export interface Locks {
+  acquired_at: string
+  boot_id: string | null
+  displaced_boot_id: string | null
+  ends_at: string
+  expires_at: string
+  fence: number
+  job_id: string | null
+  metadata: ColumnType<unknown, string, string>
+  name: string
+  owner: string
+  released_at: string | null
+  renewed_at: string
+  token_id: string
+  ttl_ms: number
+}
+
 export interface Migrations {
   applied_at: Generated<string>
   breaking: boolean
@@ -207,6 +229,8 @@ export interface Database {
   late_effects: LateEffects
   late_reports: LateReports
   leader: Leader
+  lock_floor: LockFloor
+  locks: Locks
   migrations: Migrations
   progress: Progress
   replicas: Replicas

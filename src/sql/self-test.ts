@@ -118,9 +118,11 @@ const rights = {
   late_reports: ['SELECT', 'INSERT'],
   effects: ['SELECT', 'INSERT', 'UPDATE'],
   late_effects: ['SELECT', 'INSERT'],
+  locks: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
+  lock_floor: ['SELECT', 'UPDATE'],
 }
 
-const functions = ['wait_for_active_lock', 'fence_term', 'promote', 'tick']
+const functions = ['wait_for_active_lock', 'fence_term', 'promote', 'tick', 'is_job_over']
 
 const wanted = Object.entries(rights).flatMap(([relation, each]) =>
   each.map((right) => ({ relation, right })),

@@ -1,4 +1,4 @@
--- In all tests: a transaction that writes a job, its lease or an executor must have come through one of
+-- In all tests: a transaction that writes a job, its lease, an executor or a named lock must have come through one of
 -- the two doors, and a client's may take no lease away from anyone.
 
 CREATE FUNCTION guard_door() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -19,7 +19,7 @@ END $$;
 
 CREATE FUNCTION guard_fence() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'guard: the fence of job % was lowered from % to %', OLD.id, OLD.fence, NEW.fence;
+  RAISE EXCEPTION 'guard: the fence in % was lowered from % to %', TG_TABLE_NAME, OLD.fence, NEW.fence;
 END $$;
 
 CREATE TRIGGER guard_door BEFORE INSERT OR UPDATE OR DELETE ON jobs
@@ -32,10 +32,14 @@ CREATE TRIGGER guard_door BEFORE INSERT OR UPDATE OR DELETE ON progress
   FOR EACH STATEMENT EXECUTE FUNCTION guard_door();
 CREATE TRIGGER guard_door BEFORE INSERT OR UPDATE OR DELETE ON effects
   FOR EACH STATEMENT EXECUTE FUNCTION guard_door();
+CREATE TRIGGER guard_door BEFORE INSERT OR UPDATE OR DELETE ON locks
+  FOR EACH STATEMENT EXECUTE FUNCTION guard_door();
 CREATE TRIGGER guard_lease AFTER UPDATE ON jobs
   FOR EACH ROW WHEN (OLD.state = 'leased' AND
     (NEW.state, NEW.executor_id, NEW.epoch, NEW.fence, NEW.lease_expires_at)
       IS DISTINCT FROM (OLD.state, OLD.executor_id, OLD.epoch, OLD.fence, OLD.lease_expires_at))
   EXECUTE FUNCTION guard_lease();
 CREATE TRIGGER guard_fence AFTER UPDATE ON jobs
+  FOR EACH ROW WHEN (NEW.fence < OLD.fence) EXECUTE FUNCTION guard_fence();
+CREATE TRIGGER guard_fence AFTER UPDATE ON locks
   FOR EACH ROW WHEN (NEW.fence < OLD.fence) EXECUTE FUNCTION guard_fence();

@@ -1,9 +1,15 @@
-import { hostname } from 'node:os'
 import { Command } from 'commander'
 import { inheritedEnv } from '../../config.ts'
 import type { ExecutorEvent } from '../../sdk/index.ts'
 import { findConnection } from '../connection.ts'
-import { type ClientFlags, pair, repeated, wholeNumber, withClientOptions } from '../options.ts'
+import {
+  type ClientFlags,
+  hostId,
+  pair,
+  repeated,
+  wholeNumber,
+  withClientOptions,
+} from '../options.ts'
 
 interface Flags extends ClientFlags {
   queue?: string[]
@@ -40,7 +46,7 @@ export function agentCommand(): Command {
     const connection = findConnection(flags)
     await runAgent({
       ...connection,
-      id: flags.id ?? hostname().replace(/[^A-Za-z0-9._:@-]/g, '-'),
+      id: flags.id ?? hostId(),
       queues: flags.queue ?? ['default'],
       labels: flags.label ?? {},
       capacity: flags.capacity,

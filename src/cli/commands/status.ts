@@ -1,11 +1,12 @@
 import { Command } from 'commander'
 import type { Status } from '../../contract/cluster.ts'
+import { lockTable } from '../lock-table.ts'
 import { type ClientFlags, useClient, withClientOptions } from '../options.ts'
 import { ago, printJson, printLines, table } from '../print.ts'
 
 export function statusCommand(): Command {
   return withClientOptions(
-    new Command('status').description('show replicas, queues, executors and leases'),
+    new Command('status').description('show replicas, queues, executors, leases and named locks'),
   ).action(async (flags: ClientFlags) => {
     await useClient(flags, async (client) => {
       const status = await client.getStatus()
@@ -23,6 +24,7 @@ function statusLines(status: Status): string[] {
     ...section('queues', queueTable(status)),
     ...section('executors', executorTable(status)),
     ...section('leases, those that expire first', leaseTable(status)),
+    ...section(`named locks, ${status.locks_held} held`, lockTable(status.locks.slice(0, 10))),
   ]
 }
 

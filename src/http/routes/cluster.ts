@@ -51,7 +51,7 @@ function readRoutes(app: Scope, { cluster, auditLog }: Services): void {
       schema: {
         tags: ['cluster'],
         operationId: 'getStatus',
-        summary: 'Replicas, leader, queues, executors, leases and sweeps',
+        summary: 'Replicas, leader, queues, executors, leases, named locks and sweeps',
         response: { 200: answer('How everything stands.', Status), ...problems() },
       },
     },
