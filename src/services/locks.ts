@@ -29,6 +29,7 @@ import {
 import type { Queryable } from '../sql/pool.ts'
 import { type Actor, audit } from './audit.ts'
 import { isJobId, toBoundedJson } from './json.ts'
+import { Lanes } from './lane.ts'
 import type { LockWaits } from './lock-waits.ts'
 
 export interface LocksOptions {
@@ -51,6 +52,8 @@ const validCapMs = lockTiming(Number.MAX_SAFE_INTEGER).valid_ms
  *  transaction is open while anybody waits. */
 export class Locks {
   readonly #o: LocksOptions
+  /** Who asks for one name asks in turn: they would wait for its row, each with a session of the pool. */
+  readonly #lanes = new Lanes()
 
   constructor(options: LocksOptions) {
     this.#o = options
@@ -68,11 +71,10 @@ export class Locks {
     const wanted = toHolding(bearer, name, body)
     const until = clock.monotonic() + Math.min(body.wait_ms ?? 0, pollWaitCapMs)
     for (;;) {
-      if (gone.aborted) throw new AppError('lock_held', 'its client has hung up')
       // Before the try, so that no release falls between the two.
       const waiting = lockWaits.add(name, Math.max(0, until - clock.monotonic()), gone)
       try {
-        const got = await this.#try(wanted)
+        const got = await this.#lanes.run(name, () => this.#try(wanted, gone))
         if (!(got instanceof AppError)) return { ...got, ...lockTiming(body.ttl_ms) }
         if (clock.monotonic() >= until || !(await waiting.answer)) throw got
       } finally {
@@ -129,8 +131,9 @@ export class Locks {
     return { locks, next_cursor: locks.length === limit ? (locks.at(-1)?.name ?? null) : null }
   }
 
-  async #try(wanted: NewHolding): Promise<Deadlines | AppError> {
+  async #try(wanted: NewHolding, gone: AbortSignal): Promise<Deadlines | AppError> {
     const { name, job_id } = wanted
+    if (gone.aborted) throw new AppError('lock_held', 'its client has hung up')
     return await this.#o.doors.asClient(async (tx) => {
       await keepFromPruning(tx)
       const got = await acquireLockIfFree(tx, wanted)

@@ -26,6 +26,8 @@ const roles = ['executor', 'submit', 'read', 'operator', 'admin'] as const
 const submitters = ['submit', 'operator', 'admin'] as const
 const readers = ['read', 'operator', 'admin'] as const
 
+const lockHolder = { owner: 'o', boot_id: 'b', fence: 1 }
+
 const effectOf = ({ executor_id, epoch, fence }: Target) => {
   return { executor_id, epoch, fence, begin_id: 'b' }
 }
@@ -80,6 +82,18 @@ const table: Record<string, Row> = {
   },
   'GET /v1/executors': { roles: readers },
   'GET /v1/executors/{id}': { roles: ['executor', ...readers] },
+  'POST /v1/locks/{name}/acquire': {
+    roles: ['operator', 'admin'],
+    body: () => ({ owner: 'o', boot_id: 'b', ttl_ms: 1_000 }),
+  },
+  'POST /v1/locks/{name}/renew': { roles: ['operator', 'admin'], body: () => lockHolder },
+  'POST /v1/locks/{name}/release': { roles: ['operator', 'admin'], body: () => lockHolder },
+  'POST /v1/locks/{name}/force-release': {
+    roles: ['operator', 'admin'],
+    body: () => ({ note: 'n' }),
+  },
+  'GET /v1/locks': { roles: readers },
+  'GET /v1/locks/{name}': { roles: readers },
   'POST /v1/tokens': { roles: ['admin'], body: () => ({ name: 'x', role: 'read' }) },
   'GET /v1/tokens': { roles: readers },
   'DELETE /v1/tokens/{id}': { roles: ['admin'] },
@@ -97,7 +111,10 @@ function call(api: Api, route: string, target: Target, headers = {}): Promise<An
   const [method = '', path = ''] = route.split(' ')
   const ids = { jobs: target.job_id, executors: target.executor_id, tokens: '0'.repeat(16) }
   const [, , noun = ''] = path.split('/')
-  const filled = path.replace('{id}', ids[noun as keyof typeof ids]).replace('{key}', 'k')
+  const filled = path
+    .replace('{id}', ids[noun as keyof typeof ids])
+    .replace('{key}', 'k')
+    .replace('{name}', 'n')
   const body = table[route.replace('HEAD', 'GET')]?.body?.(target)
   return api.request(method, filled, body, { headers })
 }

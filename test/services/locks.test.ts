@@ -220,7 +220,8 @@ test('invariant 8: a job that was submitted while an acquire waited for the row 
   await blocker.query("SET LOCAL understudy.door = 'test'")
   await blocker.query(
     `UPDATE locks SET released_at = NULL, job_id = $2, fence = fence + 1,
-      expires_at = clock_timestamp() + interval '1 minute' WHERE name = $1`,
+      expires_at = clock_timestamp() + interval '1 minute',
+      ends_at = clock_timestamp() + interval '1 minute' WHERE name = $1`,
     [name, job.id],
   )
   await blocker.query('COMMIT')
@@ -229,7 +230,7 @@ test('invariant 8: a job that was submitted while an acquire waited for the row 
 
 test('bad input is refused by the name of the field, and changes nothing', async () => {
   const { api, name, claimant } = await start()
-  const cases: [object, string][] = [
+  const cases: [Record<string, unknown>, string][] = [
     [{ ttl_ms: 999 }, 'ttl_ms'],
     [{ ttl_ms: 86_400_001 }, 'ttl_ms'],
     [{ ttl_ms: 1_500.5 }, 'ttl_ms'],

@@ -1,0 +1,174 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { cliPath } from '../../src/dev/replica-process.ts'
+import { isAlive, untilFile } from '../agent/start-agent.ts'
+import type { Api } from '../support/api.ts'
+import { cli } from '../support/cli.ts'
+import { useDatabase } from '../support/database.ts'
+import { Claimant, lockName } from '../support/locks.ts'
+import { adminToken, startActive, startReplica } from '../support/replica.ts'
+import { tempFolder } from '../support/temp.ts'
+
+const db = useDatabase()
+
+async function start(...more: Api[]) {
+  const { api, app } = await startActive(db)
+  const urls = [...more, api].map(({ url }) => url).join()
+  const env = { UNDERSTUDY_URLS: urls, UNDERSTUDY_TOKEN: adminToken }
+  const name = lockName()
+  const look = async () => (await api.must(200, api.get(`/v1/locks/${name}`))).body.lock
+  /** `lock run` of a shell script. */
+  const run = (script: string, flags: string[] = []) => runUnder(env, name, script, flags)
+  const claimant = () => new Claimant(api, name)
+  return { api, app, env, name, look, run, claimant }
+}
+
+function runUnder(env: Record<string, string>, name: string, script: string, flags: string[]) {
+  const folder = tempFolder('lock')
+  const args = ['lock', 'run', name, ...flags, '--', 'sh', '-c', script]
+  const child = spawn(process.execPath, [cliPath, ...args], {
+    cwd: folder,
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk
+  })
+  const closed = new Promise((resolve) => child.once('close', resolve))
+  const exited = closed.then(() => ({ code: child.exitCode, stdout, stderr }))
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  return { child, folder, exited, pid: async () => Number(await untilFile(join(folder, 'pid'))) }
+}
+
+async function untilDead(pid: number): Promise<void> {
+  while (isAlive(pid)) await new Promise((resolve) => setImmediate(resolve))
+}
+
+test('acquire, renew, list, status, release and force-release, for people and as JSON', async () => {
+  const { api, env, name } = await start()
+  const lock = (verb: string, ...flags: string[]) => cli(['lock', verb, ...flags], { env })
+  const job = await api.submit()
+  const got = await lock('acquire', name, '--ttl', '10m', '--job', job.id, '--metadata', '{"n":1}')
+  const [, fence, owner = '', bootId = ''] = /^(\d+) (\S+) (\S+)\n$/.exec(got.stdout) ?? []
+  expect([got.code, fence]).toEqual([0, '1'])
+  const { locks } = (await lock('list', '--json')).json()
+  expect(locks).toMatchObject([
+    { name, owner, ttl_ms: 600_000, job_id: job.id, metadata: { n: 1 } },
+  ])
+  for (const { stdout } of [await lock('list'), await cli(['status'], { env })]) {
+    expect(stdout).toMatch(new RegExp(`^ {2}${name} +held +${owner} +1 `, 'm'))
+  }
+  const taken = await lock('acquire', name, '--wait', '100ms', '--json')
+  expect([taken.code, JSON.parse(taken.stderr).error.code]).toEqual([75, 'lock_held'])
+  const holder = ['--fence', '1', '--owner', owner, '--boot-id', bootId]
+  expect(await lock('renew', name, ...holder)).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(new RegExp(`^${name} is held until `)),
+  })
+  expect((await lock('release', name, ...holder)).stdout).toBe(`${name} is free\n`)
+  const again = await lock('acquire', name, '--json')
+  expect(again.json()).toMatchObject({ name, fence: 2, owner: expect.any(String) })
+  const forced = await lock('force-release', name, '--note', 'n', '--fence', '2')
+  expect(forced).toMatchObject({ code: 0, stdout: `${name} is free\n` })
+  expect((await lock('renew', name, ...holder)).code).toBe(1)
+  expect((await lock('force-release', lockName(), '--note', 'n')).code).toBe(3)
+  expect((await lock('acquire', name, '--ttl', '5 parsecs')).code).toBe(2)
+})
+
+test('run: the command has the lock and its fence; its exit code is ours, and the lock is free', async () => {
+  const { look, run, claimant } = await start()
+  const script = 'echo "$UNDERSTUDY_LOCK_NAME $UNDERSTUDY_LOCK_FENCE"; cat; exit 7'
+  const before = claimant()
+  await before.release(await before.take())
+  const { exited } = run(script)
+  const { name } = await look()
+  expect(await exited).toEqual({ code: 7, stdout: `${name} 2\n`, stderr: '' })
+  expect(await look()).toMatchObject({ state: 'free', fence: 2 })
+})
+
+test('run: what another has is waited for, or the command is not started', async () => {
+  const { run, claimant } = await start()
+  const holder = claimant()
+  const fence = await holder.take()
+  const refused = await run('touch started', []).exited
+  expect(refused).toMatchObject({ code: 75, stderr: expect.stringContaining('lock_held') })
+  const waits = run('echo now', ['--wait', '10m'])
+  await holder.release(fence)
+  expect(await waits.exited).toMatchObject({ code: 0, stdout: 'now\n' })
+})
+
+test('run: a command that cannot be started leaves the lock free', async () => {
+  const { env, name, look } = await start()
+  const { code, stderr } = await cli(['lock', 'run', name, '--', '/nowhere/to/be/found'], { env })
+  expect([code, stderr]).toEqual([127, expect.stringContaining('/nowhere/to/be/found')])
+  expect((await look()).state).toBe('free')
+})
+
+test('run: signals are for the command; what it leaves behind ends before the lock is free', async () => {
+  const { run, look } = await start()
+  const { child, pid, exited, folder } = run(
+    `trap 'exit 9' TERM; sh -c 'echo $$ > pid; trap "" TERM; while :; do sleep 0.05; done' &
+    echo 1 > ready; while :; do sleep 0.05; done`,
+    ['--grace', '200ms'],
+  )
+  const left = await pid()
+  await untilFile(join(folder, 'ready'))
+  child.kill('SIGTERM')
+  expect((await exited).code).toBe(9)
+  expect(isAlive(left)).toBe(false)
+  expect((await look()).state).toBe('free')
+})
+
+const stubborn = `trap '' TERM; sh -c 'trap "" TERM; echo $$ > pid; while :; do sleep 0.05; done' & wait; wait`
+
+test('run: a lock that is taken away stops the whole group, also what ignores SIGTERM', async () => {
+  const { api, name, run } = await start()
+  const { pid, exited } = run(stubborn, ['--ttl', '3s'])
+  const running = await pid()
+  await api.post(`/v1/locks/${name}/force-release`, { note: 'n' })
+  expect(await exited).toMatchObject({
+    code: 76,
+    stderr: expect.stringContaining('no longer ours'),
+  })
+  expect(isAlive(running)).toBe(false)
+})
+
+test('invariant 8: run: a command whose lock cannot be renewed is gone before another may have it', async () => {
+  const { app, name, run } = await start()
+  const { pid, exited } = run(stubborn, ['--ttl', '12s'])
+  const running = await pid()
+  await app.stop()
+  await untilDead(running)
+  const [{ isOurs } = {}] = await db.sql<{ isOurs: boolean }>(
+    'SELECT expires_at > clock_timestamp() AS "isOurs" FROM locks WHERE name = $1',
+    [name],
+  )
+  expect(isOurs).toBe(true)
+  expect(await exited).toMatchObject({ code: 76, stderr: expect.stringContaining('no replica') })
+})
+
+test('run: the command outlives the replica that gave it the lock', async () => {
+  const { api: first, app: firstApp } = await startReplica(db)
+  await first.untilReady()
+  const { run, look } = await start(first)
+  const { pid, child, exited } = run(
+    'echo $$ > pid; trap "exit 0" TERM; while :; do sleep 0.05; done',
+    ['--ttl', '6s'],
+  )
+  await pid()
+  await firstApp.stop()
+  const { renewed_at, fence } = await look()
+  while (Date.parse((await look()).renewed_at) < Date.parse(renewed_at) + 4_000);
+  expect(await look()).toMatchObject({ state: 'held', fence })
+  child.kill('SIGTERM')
+  expect((await exited).code).toBe(0)
+})
