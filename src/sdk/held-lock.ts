@@ -34,9 +34,9 @@ interface Renewal {
 
 /** Shares of the time for which a renewal is good: what is kept for clocks that run at different rates and timers that
  *  run late; the most that may go to the grace; the longest try; and the pause after one that failed. */
-const margin = 1 / 15
+const margin = 1 / 5
 const mostGrace = 1 / 5
-const longestTry = 1 / 7
+const longestTry = 1 / 8
 const pause = 1 / 30
 /** How long a release is tried: if nobody serves it, the lock goes stale by itself. */
 const releaseMs = 5_000

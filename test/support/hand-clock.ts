@@ -23,6 +23,13 @@ export class HandClock implements Clock {
     })
   }
 
+  /** Resolves once somebody sleeps until then. */
+  async untilAsleepUntil(at: number): Promise<void> {
+    while (!this.#sleepers.some(({ until }) => until === at)) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
   /** Goes on, and lets everybody do what they were waiting to do. */
   async advance(ms: number): Promise<void> {
     this.#now += ms
