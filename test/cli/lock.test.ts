@@ -4,19 +4,17 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { cliPath } from '../../src/dev/replica-process.ts'
 import { isAlive, untilFile } from '../agent/start-agent.ts'
-import type { Api } from '../support/api.ts'
 import { cli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
-import { Claimant, lockName } from '../support/locks.ts'
+import { age, Claimant, lockName } from '../support/locks.ts'
 import { adminToken, startActive, startReplica } from '../support/replica.ts'
 import { tempFolder } from '../support/temp.ts'
 
 const db = useDatabase()
 
-async function start(...more: Api[]) {
+async function start() {
   const { api, app } = await startActive(db)
-  const urls = [...more, api].map(({ url }) => url).join()
-  const env = { UNDERSTUDY_URLS: urls, UNDERSTUDY_TOKEN: adminToken }
+  const env = { UNDERSTUDY_URLS: api.url, UNDERSTUDY_TOKEN: adminToken }
   const name = lockName()
   const look = async () => (await api.must(200, api.get(`/v1/locks/${name}`))).body.lock
   /** `lock run` of a shell script. */
@@ -61,6 +59,8 @@ test('acquire, renew, list, status, release and force-release, for people and as
   const got = await lock('acquire', name, '--ttl', '10m', '--job', job.id, '--metadata', '{"n":1}')
   const [, fence, owner = '', bootId = ''] = /^(\d+) (\S+) (\S+)\n$/.exec(got.stdout) ?? []
   expect([got.code, fence]).toEqual([0, '1'])
+  // However long the next commands take.
+  await age(db, name, '-5 min')
   const { locks } = (await lock('list', '--json')).json()
   expect(locks).toMatchObject([
     { name, owner, ttl_ms: 600_000, job_id: job.id, metadata: { n: 1 } },
@@ -149,7 +149,7 @@ const stubborn = `trap '' TERM; sh -c 'trap "" TERM; echo $$ > pid; while :; do 
 
 test('run: a lock that is taken away stops the whole group, also what ignores SIGTERM', async () => {
   const { api, name, run } = await start()
-  const { pid, exited } = run(stubborn, ['--ttl', '3s'])
+  const { pid, exited } = run(stubborn, ['--ttl', '15s'])
   const running = await pid()
   await api.post(`/v1/locks/${name}/force-release`, { note: 'n' })
   expect(await exited).toMatchObject({
@@ -176,13 +176,15 @@ test('invariant 8: run: a command whose lock cannot be renewed is gone before an
 })
 
 test('run: the command outlives the replica that gave it the lock', async () => {
-  const { api: first, app: firstApp } = await startReplica(db)
-  await first.untilReady()
-  const { run, look } = await start(first)
+  const { app, env, name } = await start()
+  const { api: other } = await startReplica(db)
+  await other.untilReady()
   const script = 'trap "exit 0" TERM; echo $$ > pid; while :; do sleep 0.05; done'
-  const { pid, child, exited } = run(script, ['--ttl', '15s'])
+  const both = { ...env, UNDERSTUDY_URLS: `${env.UNDERSTUDY_URLS},${other.url}` }
+  const { pid, child, exited } = runUnder(both, name, script, ['--ttl', '15s'])
   await pid()
-  await firstApp.stop()
+  await app.stop()
+  const look = async () => (await other.must(200, other.get(`/v1/locks/${name}`))).body.lock
   const { renewed_at, fence } = await look()
   const isRenewed = async () => {
     const lock = await look()
