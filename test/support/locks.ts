@@ -9,7 +9,12 @@ export class Claimant {
   readonly owner: string
   readonly boot_id: string
 
-  constructor(api: Api, name: string, owner: string = randomUUID(), boot_id: string = randomUUID()) {
+  constructor(
+    api: Api,
+    name: string,
+    owner: string = randomUUID(),
+    boot_id: string = randomUUID(),
+  ) {
     this.#api = api
     this.name = name
     this.owner = owner
