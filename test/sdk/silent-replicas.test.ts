@@ -38,7 +38,7 @@ test('one that was silent is asked again at once where nobody else so much as re
   let asked = 0
   const late = await listen((_request, response) => {
     asked += 1
-    if (asked === 2) response.end('{"ok":11}')
+    if (asked >= 2) response.end('{"ok":11}')
   })
   expect(await call([late, nobody], { timeoutMs: 100 }).answer).toEqual({ ok: 11 })
 })
