@@ -15,6 +15,9 @@ export const errorTable = {
   already_final: { status: 409, retryable: false, level: 'debug' },
   cancel_requested: { status: 409, retryable: false, level: 'debug' },
   effect_in_progress: { status: 409, retryable: false, level: 'debug' },
+  job_not_final: { status: 409, retryable: false, level: 'debug' },
+  not_retryable: { status: 409, retryable: false, level: 'debug' },
+  job_retried: { status: 409, retryable: false, level: 'debug' },
   effect_settled: { status: 409, retryable: false, level: 'debug' },
   lock_held: { status: 409, retryable: true, level: 'debug' },
   payload_too_large: { status: 413, retryable: false, level: 'debug' },
@@ -63,4 +66,10 @@ export class AppError extends Error {
 /** A request with one faulty field. */
 export function invalid(path: string, message: string): AppError {
   return new AppError('invalid_request', `${path}: ${message}`, { faults: [{ path, message }] })
+}
+
+/** A request with JSON in one field that is larger than the field takes. */
+export function tooLarge(path: string, maxBytes: number): AppError {
+  const message = `at most ${maxBytes} bytes of JSON`
+  return new AppError('payload_too_large', `${path}: ${message}`, { faults: [{ path, message }] })
 }

@@ -122,7 +122,12 @@ const jobFields = {
   epoch: Count.nullable(),
   lease_expires_at: Instant.nullable(),
   traceparent: z.string().nullable(),
-  idempotency_key: z.string().nullable(),
+  idempotency_key: z.string().nullable().meta({
+    description:
+      'As it was given; a job that was cancelled or retried is not found by it any more.',
+  }),
+  retry_of: JobId.nullable().meta({ description: 'The final job that this one retries.' }),
+  retried_as: JobId.nullable().meta({ description: 'The job that retries this one.' }),
   created_at: Instant,
   finished_at: Instant.nullable(),
   cancel_requested_at: Instant.nullable().meta({
@@ -132,7 +137,12 @@ const jobFields = {
 }
 
 /** A job in a list: without payload, result and progress. */
-export const JobSummary = z.object(jobFields).meta({ id: 'JobSummary' })
+export const JobSummary = z
+  .object({
+    ...jobFields,
+    error_code: z.string().nullable().meta({ description: 'Why it failed, if it has.' }),
+  })
+  .meta({ id: 'JobSummary' })
 export type JobSummary = z.infer<typeof JobSummary>
 
 export const Job = z
@@ -144,7 +154,9 @@ export const Job = z
       .object({ code: z.string(), message: z.string(), retryable: z.boolean() })
       .nullable()
       .meta({ description: 'Why the latest attempt that ended did not succeed.' }),
-    progress: Json.meta({ description: 'What its executor last told; else null.' }),
+    progress: Json.meta({
+      description: 'What its executor last told, or that of the job it retries; else null.',
+    }),
     critical_until: Instant.nullable().meta({
       description: 'Its executor must not be interrupted; a cancel waits until here at the latest.',
     }),
@@ -183,11 +195,14 @@ export type JobAnswer = z.infer<typeof JobAnswer>
 const OneOrMore = <T extends z.ZodType>(item: T) =>
   z.preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(item).max(16))
 
+/** Labels that a job must have. */
+export const LabelPairs = OneOrMore(Text(320).regex(/^[^=]{1,63}=.{0,256}$/s, 'must be name=value'))
+
 export const JobListQuery = z.strictObject({
   queue: Name.optional(),
   state: JobState.optional(),
   kind: Name.optional(),
-  label: OneOrMore(Text(320).regex(/^[^=]{1,63}=.{0,256}$/s, 'must be name=value')).optional(),
+  label: LabelPairs.optional(),
   ...PageQuery,
 })
 export const JobList = z.object({

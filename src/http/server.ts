@@ -29,6 +29,7 @@ import { BodyParser } from './json-body.ts'
 import { type HttpObserver, observeAnswers } from './observer.ts'
 import { openapiInfo, openapiTransforms } from './openapi.ts'
 import { invalidRequest, sendProblem, toAppError, type Whereabouts } from './problem.ts'
+import { bulkRoutes } from './routes/bulk.ts'
 import { cancelRoutes } from './routes/cancels.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { effectRoutes } from './routes/effects.ts'
@@ -37,6 +38,7 @@ import { healthRoutes } from './routes/health.ts'
 import { jobRoutes } from './routes/jobs.ts'
 import { lockRoutes } from './routes/locks.ts'
 import { type Exposition, metricsRoute } from './routes/metrics.ts'
+import { retryRoutes } from './routes/retries.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 import { seldom } from './seldom.ts'
 import type { Services } from './services.ts'
@@ -141,6 +143,8 @@ async function registerRoutes(app: Server, { services, expose }: ServerOptions) 
     clusterRoutes,
     jobRoutes,
     cancelRoutes,
+    retryRoutes,
+    bulkRoutes,
     effectRoutes,
     executorRoutes,
     lockRoutes,

@@ -1,4 +1,5 @@
 import type { AuditLog } from '../services/audit.ts'
+import type { Bulk } from '../services/bulk.ts'
 import type { Cancels } from '../services/cancels.ts'
 import type { Cluster } from '../services/cluster.ts'
 import type { Effects } from '../services/effects.ts'
@@ -10,12 +11,14 @@ import type { Jobs } from '../services/jobs.ts'
 import type { Locks } from '../services/locks.ts'
 import type { Polls } from '../services/polls.ts'
 import type { Reports } from '../services/reports.ts'
+import type { Retries } from '../services/retries.ts'
 import type { Stalls } from '../services/stalls.ts'
 import type { Tokens } from '../services/tokens.ts'
 
 /** What the routes call: one service per noun. */
 export interface Services {
   auditLog: AuditLog
+  bulk: Bulk
   cancels: Cancels
   cluster: Cluster
   directory: ExecutorDirectory
@@ -27,6 +30,7 @@ export interface Services {
   locks: Locks
   polls: Polls
   reports: Reports
+  retries: Retries
   stalls: Stalls
   tokens: Tokens
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.ts'
 import type { AuditList, AuditQuery } from '../contract/audit.ts'
+import type { BulkAnswer, BulkRequestInput } from '../contract/bulk.ts'
 import type { CancelRequest, Critical, CriticalAnswer } from '../contract/cancels.ts'
 import type {
   Health,
@@ -30,6 +31,7 @@ import type {
   JobSubmitInput,
   SubmitAnswer,
 } from '../contract/jobs.ts'
+import type { JobRetry } from '../contract/retries.ts'
 import type { Token, TokenCreate, TokenCreated } from '../contract/tokens.ts'
 import { Locks } from './locks.ts'
 import { ReplicaList } from './replica-list.ts'
@@ -143,6 +145,19 @@ export class Client {
     for (const label of labels) query.append('label', label)
     for (const [name, value] of Object.entries(filter)) query.set(name, String(value))
     return this.#call({ path: `/v1/jobs?${query}` })
+  }
+
+  /** Retries a job that failed or was cancelled, as a new job; asked again, the same one is answered. Throws
+   *  ApiError not_found, job_not_final, not_retryable. */
+  retryJob(id: string, retry: JobRetry = {}): Promise<SubmitAnswer> {
+    const path = `/v1/jobs/${encodeURIComponent(id)}/retry`
+    return this.#call({ method: 'POST', path, body: retry })
+  }
+
+  /** Does something to at most 500 of the jobs that fit a filter; go on with `next_cursor`. Throws ApiError
+   *  invalid_request for an empty filter without `confirm`. */
+  bulkJobs(bulk: BulkRequestInput): Promise<BulkAnswer> {
+    return this.#call({ method: 'POST', path: '/v1/jobs/bulk', body: bulk, timeoutMs: 30_000 })
   }
 
   listAttempts(id: string): Promise<AttemptList> {

@@ -12,6 +12,8 @@ export interface Actor {
 
 export type AuditedAction =
   | 'effect.resolve'
+  | 'job.bulk'
+  | 'job.retry'
   | 'leader.step_down'
   | 'lock.force_release'
   | 'token.create'

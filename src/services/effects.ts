@@ -36,6 +36,7 @@ import { judgeHolder, knownJobId, type Standing } from './lease-calls.ts'
 import type { LeaseEnds } from './lease-ends.ts'
 import { begin, type Decided, inProgress, noEffect, settle, settled } from './ledger.ts'
 import type { Offers } from './offers.ts'
+import { refuseIfRetried } from './retries.ts'
 import { requireServing } from './serving.ts'
 
 export interface EffectsOptions {
@@ -86,7 +87,7 @@ export class Effects {
   }
 
   /** An operator says how it was. Throws effect_settled if that is known, effect_in_progress while its
-   *  executor may still say so itself. */
+   *  executor may still say so itself, job_retried where another job has the ledger now. */
   async resolve(
     actor: Actor,
     reader: Reader,
@@ -108,6 +109,7 @@ export class Effects {
         if (before.state === outcome) return { effect: before, resumed: undefined }
         throw settled(key, before)
       }
+      await refuseIfRetried(tx, job_id)
       const facts = { outcome, was_held: before.holds }
       const subject = `${job_id} ${key}`
       await audit(tx, actor, { action: 'effect.resolve', subject, reason: note, facts })

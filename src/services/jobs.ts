@@ -103,9 +103,14 @@ export class Jobs {
     return { results: placed }
   }
 
+  /** Whole jobs, as `tx` sees them, in the order of their ids. */
+  read(tx: Queryable, ids: string[]): Promise<JobRow[]> {
+    return findJobs(tx, ids, this.#o.leaseTtlMs)
+  }
+
   /** For a reader who is bound to queues, a job in any other does not exist. */
   async get(id: string, { queues }: Reader): Promise<Job> {
-    const [job] = isJobId(id) ? await findJobs(this.#o.db, [id], this.#o.leaseTtlMs) : []
+    const [job] = isJobId(id) ? await this.read(this.#o.db, [id]) : []
     if (!job || queues?.includes(job.queue) === false)
       throw new AppError('not_found', `there is no job ${id}`)
     return job
@@ -128,15 +133,14 @@ export class Jobs {
   }
 
   async list(filter: ListFilter, { queues }: Reader): Promise<JobList> {
-    const { queue, state, kind, label = [], cursor, limit } = filter
+    const { queue, state, kind, label, cursor, limit } = filter
     if (cursor !== undefined && !isJobId(cursor)) throw invalid('cursor', 'is not one of ours')
-    const labels = Object.fromEntries(label.map((pair) => pair.split(/=(.*)/s).slice(0, 2)))
     const jobs = await listJobs(this.#o.db, {
       queue,
       readable: queues,
       state,
       kind,
-      labels,
+      labels: labelsOf(label),
       beforeId: cursor,
       limit,
     })
@@ -165,7 +169,7 @@ export class Jobs {
     const { placed, rows, scheduled } = await this.#o.doors.asClient(async (tx) => {
       const done = await place(tx, jobs)
       const ids = done.placed.flatMap((outcome) => (outcome instanceof AppError ? [] : outcome.id))
-      return { ...done, rows: await findJobs(tx, ids, this.#o.leaseTtlMs) }
+      return { ...done, rows: await this.read(tx, ids) }
     })
     this.#announce(jobs, scheduled)
     const byId = new Map(rows.map((row) => [row.id, row]))
@@ -182,6 +186,11 @@ export class Jobs {
     const classIds = [...new Set(claimable.map(({ class_id }) => class_id))]
     this.#o.onSubmitted(classIds, claimable.length < scheduled.size)
   }
+}
+
+/** `name=value` each. */
+export function labelsOf(pairs: string[] = []): Record<string, string> {
+  return Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s).slice(0, 2)))
 }
 
 /** Inserts what is new and finds what the taken keys belong to. A winner that is gone again by the time

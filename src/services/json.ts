@@ -1,5 +1,5 @@
 import { validate } from 'uuid'
-import { AppError } from '../errors.ts'
+import { tooLarge } from '../errors.ts'
 
 /** Opaque JSON as text. `undefined` has no JSON. */
 export function toJson(value: unknown): string {
@@ -10,8 +10,7 @@ export function toJson(value: unknown): string {
 export function toBoundedJson(value: unknown, path: string, maxBytes: number): string {
   const text = toJson(value)
   if (Buffer.byteLength(text) <= maxBytes) return text
-  const message = `at most ${maxBytes} bytes of JSON`
-  throw new AppError('payload_too_large', `${path}: ${message}`, { faults: [{ path, message }] })
+  throw tooLarge(path, maxBytes)
 }
 
 /** Ids are any text on the wire; one that is no UUID is simply not known. */

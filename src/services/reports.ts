@@ -2,7 +2,7 @@ import { limits } from '../contract/common.ts'
 import type { Report, ReportItem, ReportResult } from '../contract/executors.ts'
 import { afterEnd, endByReport, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
 import { type Claimed, type Ended, judgeReport } from '../domain/report.ts'
-import { AppError } from '../errors.ts'
+import { tooLarge } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findEpochs } from '../sql/executors.ts'
@@ -51,11 +51,7 @@ export class Reports {
     for (const [index, { result, error }] of body.reports.entries()) {
       const resultBytes = Buffer.byteLength(toJson(result))
       if (resultBytes > limits.resultBytes) {
-        const path = `reports.${index}.result`
-        const message = `at most ${limits.resultBytes} bytes of JSON`
-        throw new AppError('payload_too_large', `${path}: ${message}`, {
-          faults: [{ path, message }],
-        })
+        throw tooLarge(`reports.${index}.result`, limits.resultBytes)
       }
       bytes += rowBytes + resultBytes + (error?.message.length ?? 0)
     }

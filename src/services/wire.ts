@@ -9,6 +9,7 @@ import type { Doors } from '../sql/doors.ts'
 import { findRegistered } from '../sql/executors.ts'
 import { poolSizes, type Queryable } from '../sql/pool.ts'
 import { AuditLog } from './audit.ts'
+import { Bulk } from './bulk.ts'
 import { Cancels } from './cancels.ts'
 import { ClassCatalog } from './class-catalog.ts'
 import { Effects } from './effects.ts'
@@ -29,6 +30,7 @@ import { Offers } from './offers.ts'
 import { Polls } from './polls.ts'
 import { ReadyClasses } from './ready-classes.ts'
 import { Reports } from './reports.ts'
+import { Retries } from './retries.ts'
 import { Stalls } from './stalls.ts'
 import { TokenCache } from './token-cache.ts'
 import { Tokens } from './tokens.ts'
@@ -55,22 +57,17 @@ export function wireServices(o: WiringOptions) {
   const { catalog, leaseEnds, waits, offers, wakeNudge, tokenCache } = shared
   const { config, clientDb, doors, gate, log, sendHint } = o
   const work = wireWork(o, shared)
+  const onSubmitted = submitted(o, wakeNudge, work.polls)
   const jobs = new Jobs({
     db: clientDb,
     doors,
     catalog,
     waits,
     ...config.timings,
-    onSubmitted: (classIds, hasScheduled) => {
-      if (gate.leading) {
-        work.polls.markReady(classIds)
-        if (hasScheduled) wakeNudge.nudge()
-      } else {
-        for (const classId of classIds) sendHint({ type: 'claimable', classId })
-        if (hasScheduled) sendHint({ type: 'due' })
-      }
-    },
+    onSubmitted,
   })
+  const retries = new Retries({ doors, jobs, onSubmitted })
+  const bulk = new Bulk({ db: clientDb, doors, acts: { retry: retries.inBulk } })
   const tokens = new Tokens({
     db: clientDb,
     doors,
@@ -99,7 +96,21 @@ export function wireServices(o: WiringOptions) {
     },
   })
   const cancels = new Cancels({ ...o, ...shared, ...config.timings, jobs })
-  return { ...shared, ...work, jobs, cancels, effects, tokens, auditLog: new AuditLog(clientDb) }
+  const auditLog = new AuditLog(clientDb)
+  return { ...shared, ...work, jobs, cancels, retries, bulk, effects, tokens, auditLog }
+}
+
+/** Wakes who claims, on this replica or another. */
+function submitted({ gate, sendHint }: WiringOptions, wakeNudge: Nudge, polls: Polls) {
+  return (classIds: number[], hasScheduled: boolean) => {
+    if (gate.leading) {
+      polls.markReady(classIds)
+      if (hasScheduled) wakeNudge.nudge()
+    } else {
+      for (const classId of classIds) sendHint({ type: 'claimable', classId })
+      if (hasScheduled) sendHint({ type: 'due' })
+    }
+  }
 }
 
 /** Whatever ended it, a report or a sweep. */

@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { jsonBuildObject } from 'kysely/helpers/postgres'
 import { build, rowsOf } from './build.ts'
 import { columns } from './columns.ts'
@@ -127,7 +127,8 @@ const summaryColumns = [
   'j.epoch',
   'j.lease_expires_at',
   'j.traceparent',
-  'j.idempotency_key',
+  'j.retry_of',
+  'j.retried_as',
   'j.created_at',
   'j.finished_at',
   'j.cancel_requested_at',
@@ -156,10 +157,19 @@ export interface JobSummaryRow {
   lease_expires_at: string | null
   traceparent: string | null
   idempotency_key: string | null
+  retry_of: string | null
+  retried_as: string | null
   created_at: string
   finished_at: string | null
   cancel_requested_at: string | null
   cancel_reason: string | null
+}
+
+/** Also where it is no longer the job's own. */
+const shownKey = 'coalesce(j.idempotency_key, j.former_key)'
+
+export interface ListedJobRow extends JobSummaryRow {
+  error_code: string | null
 }
 
 export interface JobRow extends JobSummaryRow {
@@ -186,7 +196,7 @@ export async function findJobs(
 ): Promise<JobRow[]> {
   const { rows } = await db.query<JobRow>({
     name: 'find_jobs',
-    text: `SELECT ${summaryColumns.join(', ')}, j.payload, a.error, p.progress,
+    text: `SELECT ${summaryColumns.join(', ')}, ${shownKey} AS idempotency_key, j.payload, a.error, p.progress,
         json_build_object('base_ms', j.backoff_base_ms, 'factor', j.backoff_factor,
           'cap_ms', j.backoff_cap_ms) AS backoff,
         CASE WHEN j.state = 'succeeded' THEN a.result END AS result,
@@ -228,11 +238,10 @@ export interface JobFilter {
   limit: number
 }
 
-/** Newest first: ids are UUIDv7, so their order is that of submission. Only the conditions that were
- *  asked for, so that each list can use the index that fits it. */
-export function listJobs(db: Queryable, filter: JobFilter): Promise<JobSummaryRow[]> {
-  const { queue, readable, state, kind, labels, beforeId, limit } = filter
-  let query = build
+/** Newest first: ids are UUIDv7, so their order is that of submission. */
+export function listJobs(db: Queryable, filter: JobFilter): Promise<ListedJobRow[]> {
+  const { state, limit, ...rest } = filter
+  const query = build
     .selectFrom('jobs as j')
     .innerJoin('classes as c', 'c.class_id', 'j.class_id')
     .select(summaryColumns)
@@ -243,15 +252,33 @@ export function listJobs(db: Queryable, filter: JobFilter): Promise<JobSummaryRo
         cap_ms: ref('j.backoff_cap_ms'),
       }).as('backoff'),
     )
+    .select(sql<string | null>`${sql.raw(shownKey)}`.as('idempotency_key'))
+    .select(
+      sql<string | null>`CASE WHEN j.state = 'failed' THEN (
+        SELECT error->>'code' FROM attempts WHERE job_id = j.id ORDER BY fence DESC LIMIT 1) END`.as(
+        'error_code',
+      ),
+    )
+    .where(({ and }) => and(fitting(rest)))
     .orderBy('j.id', 'desc')
     .limit(limit)
-  if (queue !== undefined) query = query.where('j.queue', '=', queue)
-  if (readable !== null) query = query.where('j.queue', 'in', readable)
-  if (state !== undefined) query = query.where('j.state', '=', state)
-  if (kind !== undefined) query = query.where('j.kind', '=', kind)
-  if (beforeId !== undefined) query = query.where('j.id', '<', beforeId)
-  if (Object.keys(labels).length > 0) {
-    query = query.where(sql<boolean>`j.labels @> ${JSON.stringify(labels)}::jsonb`)
-  }
-  return rowsOf(db, query)
+  return rowsOf(db, state === undefined ? query : query.where('j.state', '=', state))
+}
+
+/** Only the conditions that were asked for, so that each list can use the index that fits it. */
+export function fitting({
+  queue,
+  readable,
+  kind,
+  labels,
+  beforeId,
+}: Omit<JobFilter, 'state' | 'limit'>): RawBuilder<SqlBool>[] {
+  const wanted: [boolean, RawBuilder<SqlBool>][] = [
+    [queue !== undefined, sql`j.queue = ${queue}`],
+    [readable !== null, sql`j.queue = ANY (${readable})`],
+    [kind !== undefined, sql`j.kind = ${kind}`],
+    [beforeId !== undefined, sql`j.id < ${beforeId}`],
+    [Object.keys(labels).length > 0, sql`j.labels @> ${JSON.stringify(labels)}::jsonb`],
+  ]
+  return wanted.filter(([isWanted]) => isWanted).map(([, condition]) => condition)
 }

@@ -87,6 +87,7 @@ export interface Jobs {
   executor_id: string | null
   fence: Generated<number>
   finished_at: string | null
+  former_key: string | null
   id: string
   idempotency_key: string | null
   kind: string
@@ -102,6 +103,8 @@ export interface Jobs {
   poll_id: string | null
   priority: number
   queue: string
+  retried_as: string | null
+  retry_of: string | null
   run_at: string
   run_timeout_ms: number | null
   scheduled: boolean

@@ -117,7 +117,7 @@ function resolveRoute(app: Scope, { effects }: Services): void {
         operationId: 'resolveEffect',
         summary: 'Say whether an act that is in doubt was done',
         description:
-          'Audited. A job that waited for it goes back to the queue. 409 effect_settled: that is known; effect_in_progress: its executor is at it. Served by any replica.',
+          'Audited. A job that waited for it goes back to the queue. 409 effect_settled: that is known; effect_in_progress: its executor is at it; job_retried: resolve it at the job that retries this one. Served by any replica.',
         params: EffectParams,
         body: EffectResolve,
         response: {
