@@ -183,6 +183,7 @@ function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
     name: config.name,
     heartbeatMs: config.timings.heartbeatMs,
     sweeps: () => (gate.serving ? [...sweepStates.values()] : []),
+    reaper: () => wiring.reaper.read(),
     handOver: (term) => stepDown(parts, term),
   })
   return buildServer({

@@ -81,6 +81,7 @@ export const serverSchema = z.object({
   UNDERSTUDY_CLIENT_BACKOFF_CAP_MS: milliseconds(5_000),
   UNDERSTUDY_SWEEP_INTERVAL_MS: milliseconds(5_000),
   UNDERSTUDY_CANCEL_GRACE_MS: milliseconds(30_000),
+  UNDERSTUDY_RUN_TIMEOUT_GRACE_MS: milliseconds(60_000),
   UNDERSTUDY_LOST_LEASE_BUDGET: z.coerce.number().int().min(0).max(1_000).default(5),
 })
 
@@ -135,6 +136,7 @@ function timingsOf(values: z.infer<typeof serverSchema>): Timings {
     clientBackoffCapMs: values.UNDERSTUDY_CLIENT_BACKOFF_CAP_MS,
     sweepIntervalMs: values.UNDERSTUDY_SWEEP_INTERVAL_MS,
     cancelGraceMs: values.UNDERSTUDY_CANCEL_GRACE_MS,
+    runTimeoutGraceMs: values.UNDERSTUDY_RUN_TIMEOUT_GRACE_MS,
   })
 }
 

@@ -1,4 +1,5 @@
 import type { Config } from './config.ts'
+import type { Deferral } from './domain/lease.ts'
 import type { Duties } from './leader/tenure.ts'
 import type { Term } from './leader/term.ts'
 import type { Log } from './log.ts'
@@ -16,6 +17,7 @@ import { verifyPhase } from './recovery/verify.ts'
 import { refusal } from './services/serving.ts'
 import { raiseDeadlineFloor } from './sql/leader.ts'
 import { endUnansweredCancels } from './sweep/end-unanswered-cancels.ts'
+import { enforceRunTimeouts } from './sweep/enforce-run-timeouts.ts'
 import { expireLeases } from './sweep/expire-leases.ts'
 import { pruneLocks } from './sweep/prune-locks.ts'
 import { scanClaimable } from './sweep/scan-claimable.ts'
@@ -43,19 +45,19 @@ function phasesOf({ lostLeaseBudget }: Config, log: Log, parts: Parts): Phase[] 
   ]
 }
 
-function sweepsOf({ lostLeaseBudget, timings }: Config, log: Log, parts: Parts): Sweep[] {
-  const { db, doors, wiring, metrics } = parts
+function sweepsOf(
+  { lostLeaseBudget, timings }: Config,
+  log: Log,
+  { db, doors, wiring }: Parts,
+  onDeferred: (reason: Deferral) => void,
+): Sweep[] {
   const { leaseEnds, stalls, polls, catalog, wakeNudge } = wiring
-  const { sweepIntervalMs: intervalMs, leaseTtlMs, cancelGraceMs } = timings
-  const reclaiming = { db, doors, leaseEnds, log, intervalMs, leaseTtlMs }
+  const { sweepIntervalMs: intervalMs, leaseTtlMs, cancelGraceMs, runTimeoutGraceMs } = timings
+  const ending = { db, doors, leaseEnds, log, intervalMs, stalls }
   return [
-    expireLeases({
-      ...reclaiming,
-      stalls,
-      lostLeaseBudget,
-      onDeferred: (reason) => metrics.reclaimDeferred(reason),
-    }),
-    endUnansweredCancels({ ...reclaiming, stalls, cancelGraceMs }),
+    expireLeases({ ...ending, lostLeaseBudget, leaseTtlMs, onDeferred }),
+    endUnansweredCancels({ ...ending, leaseTtlMs, graceMs: cancelGraceMs }),
+    enforceRunTimeouts({ ...ending, graceMs: runTimeoutGraceMs }),
     wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
     scanClaimable(db, catalog, polls),
     pruneLocks(db, doors),
@@ -68,8 +70,12 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
   const { doors, gate, wiring, clock, metrics, sweepStates } = parts
   const { stalls, waitList } = wiring
   const { leaseTtlMs } = config.timings
+  const onDeferred = (reason: Deferral) => {
+    metrics.reclaimDeferred(reason)
+    wiring.reaper.deferred(reason)
+  }
   const phases = phasesOf(config, log, parts)
-  const sweeps = sweepsOf(config, log, parts)
+  const sweeps = sweepsOf(config, log, parts, onDeferred)
   return {
     recover: async (term, lost) => {
       // What waits from before a second recovery waits under memory that is about to be replaced.
@@ -81,7 +87,7 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
       lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })
       // Every executor gets one full TTL from the opening of the gate (invariant 7).
       await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, leaseTtlMs))
-      metrics.reclaimDeferred('promotion')
+      onDeferred('promotion')
       const onState = (state: LoopState) => sweepStates.set(state.name, state)
       const onRun = (run: LoopRun) => metrics.sweepRan(run)
       const scheduling = { sweeps, clock, log, onState, onRun }

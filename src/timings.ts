@@ -12,6 +12,7 @@ export interface Timings {
   clientBackoffCapMs: number
   sweepIntervalMs: number
   cancelGraceMs: number
+  runTimeoutGraceMs: number
 }
 
 /** A promotion and its recovery are allowed this long where durations are held together. */
@@ -57,6 +58,10 @@ export function faultyTimings(t: Timings): string[] {
     [
       t.pollWaitCapMs < handlerTimeoutMs,
       `UNDERSTUDY_POLL_WAIT_CAP_MS must be less than ${handlerTimeoutMs}, the server's handler timeout`,
+    ],
+    [
+      t.cancelGraceMs <= t.runTimeoutGraceMs,
+      'UNDERSTUDY_RUN_TIMEOUT_GRACE_MS must be at least UNDERSTUDY_CANCEL_GRACE_MS',
     ],
   ]
   return rules.filter(([holds]) => !holds).map(([, fault]) => fault)

@@ -123,6 +123,7 @@ test.each([
   [{ UNDERSTUDY_HEARTBEAT_MS: '10001' }, 'UNDERSTUDY_LEASE_TTL_MS'],
   [{ UNDERSTUDY_POLL_WAIT_MS: '25001' }, 'UNDERSTUDY_POLL_WAIT_MS'],
   [{ UNDERSTUDY_POLL_WAIT_CAP_MS: '30000' }, 'UNDERSTUDY_POLL_WAIT_CAP_MS'],
+  [{ UNDERSTUDY_RUN_TIMEOUT_GRACE_MS: '29999' }, 'UNDERSTUDY_RUN_TIMEOUT_GRACE_MS'],
 ])('durations that do not hold together are refused: %o', (env, name) => {
   const faults = faultsOf({ ...good, ...env })
   expect(faults.some((fault) => fault.startsWith(name))).toBe(true)
@@ -136,6 +137,7 @@ test('durations at their limits are accepted', () => {
       UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '2001',
       UNDERSTUDY_SELF_FENCE_MS: '13000',
       UNDERSTUDY_LEASE_TTL_MS: '23000',
+      UNDERSTUDY_RUN_TIMEOUT_GRACE_MS: '30000',
     }),
   ).toEqual([])
 })

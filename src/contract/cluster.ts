@@ -69,6 +69,21 @@ export const SteppedDown = z.object({
 })
 export type SteppedDown = z.infer<typeof SteppedDown>
 
+/** What was taken from executors since the term began. */
+export const Reaper = z
+  .object({
+    tiers: z.record(z.string(), Count).meta({
+      description: 'Leases that did not end by a report, by who found that they were over.',
+    }),
+    deferrals: z.record(z.string(), Count).meta({
+      description: 'How often the deadlines of all leases were moved, by why.',
+    }),
+    stale: Count.meta({ description: 'Of the leases: their executors were not heard any more.' }),
+    forced: Count.meta({ description: 'Of the leases: taken from executors that were heard.' }),
+  })
+  .meta({ id: 'Reaper' })
+export type Reaper = z.infer<typeof Reaper>
+
 export const Status = z
   .object({
     replicas: z.array(
@@ -129,6 +144,9 @@ export const Status = z
         }),
       )
       .meta({ description: 'Of the replica that answers; empty unless it is active.' }),
+    reaper: Reaper.nullable().meta({
+      description: 'null: the replica that answers does not lead.',
+    }),
     switches: z.record(z.string(), z.boolean()),
   })
   .meta({ id: 'Status' })

@@ -46,8 +46,13 @@ export const tiers = [
   'undelivered',
   'effect_in_doubt',
   'cancel_unanswered',
+  'run_timeout',
 ] as const
 export type Tier = (typeof tiers)[number]
+
+/** Why the deadlines of all leases are moved. */
+export const deferrals = ['promotion', 'stall', 'silence'] as const
+export type Deferral = (typeof deferrals)[number]
 
 /** How it is known that an executor is gone. */
 export interface Loss {
@@ -133,6 +138,15 @@ export function endByLoss(job: LockedJob, lostLeaseBudget: number, { tier, why }
     to: 'failed',
     error: { code: 'lost_lease_budget_spent', message, retryable: false },
   })
+}
+
+/** Its executor is heard, and has neither ended it in time nor within the grace that followed: the job's own
+ *  fault, which spends an attempt. */
+export function endByRunTimeout(job: LockedJob, random: () => number = Math.random): LeaseEnd {
+  const end = { ...base(job, 'failed', 'run_timeout'), raisesFence: true }
+  const message = 'taken from its executor, which had not ended it long after run_timeout_ms'
+  const error = { code: 'run_timeout', message, retryable: true }
+  return heedCancel(endByFailure(end, error, random))
 }
 
 /** The executor never showed that it holds the job: the offer goes back and spends nothing. */

@@ -1,5 +1,10 @@
 import { Registry } from 'prom-client'
-import { type LeaseEnd, tiers } from '../domain/lease.ts'
+import {
+  type Deferral,
+  deferrals as deferralReasons,
+  type LeaseEnd,
+  tiers,
+} from '../domain/lease.ts'
 import { type ErrorCode, errorTable } from '../errors.ts'
 import type { ElectionEvent } from '../leader/election.ts'
 import type { ControllerState } from '../leader/gate.ts'
@@ -22,8 +27,6 @@ export interface Snapshot {
 }
 
 const states: readonly ControllerState[] = ['standby', 'recovering', 'active', 'draining']
-
-const deferralReasons = ['promotion', 'stall', 'silence'] as const
 
 const seconds = (ms: number) => ms / 1_000
 const flag = (is: boolean) => (is ? 1 : 0)
@@ -121,7 +124,7 @@ export class Metrics {
   }
 
   /** All deadlines that take work away were moved. */
-  reclaimDeferred(reason: (typeof deferralReasons)[number]): void {
+  reclaimDeferred(reason: Deferral): void {
     this.#all.deferrals.inc({ reason })
   }
 

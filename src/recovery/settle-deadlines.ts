@@ -1,4 +1,3 @@
-import { endByLoss } from '../domain/lease.ts'
 import { type ReclaimOptions, reclaim } from '../services/reclaim.ts'
 import {
   beforeAllLeases,
@@ -9,10 +8,6 @@ import type { Queryable } from '../sql/pool.ts'
 import type { Phase } from './recover.ts'
 
 const batch = 500
-const expired = {
-  tier: 'expired_before_failover',
-  why: 'the lease had expired before the failover',
-} as const
 
 /**
  * Phase 3. Leases that had run out while their executors could still be heard are taken back now. All
@@ -20,10 +15,7 @@ const expired = {
  * which holds every deadline, and the sweeps set it as their first act (invariant 7). Where many rows cannot
  * be written, the rest is left to the sweep: the gate does not wait for them.
  */
-export function settleDeadlinesPhase(
-  db: Queryable,
-  o: ReclaimOptions & { lostLeaseBudget: number },
-): Phase {
+export function settleDeadlinesPhase(db: Queryable, o: ReclaimOptions): Phase {
   return {
     name: 'settle_deadlines',
     run: async (term) => {
@@ -35,7 +27,10 @@ export function settleDeadlinesPhase(
           term,
           leases.map(({ id }) => id),
           (tx, ids) => lockLeasesExpiredWhileServed(tx, term.number, ids),
-          (job) => endByLoss(job, o.lostLeaseBudget, expired),
+          () => ({
+            tier: 'expired_before_failover',
+            why: 'the lease had expired before the failover',
+          }),
         )
         counts.reclaimed += done.reclaimed
         counts.bad_rows += done.bad_rows

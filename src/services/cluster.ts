@@ -29,6 +29,7 @@ export interface ClusterOptions {
   name: string
   heartbeatMs: number
   sweeps(): LoopState[]
+  reaper(): Status['reaper']
   /** Gives the term up, and resolves when it is over. */
   handOver(term: Term): Promise<void>
 }
@@ -92,7 +93,7 @@ export class Cluster {
   }
 
   async status(): Promise<Status> {
-    const { db, heartbeatMs, sweeps } = this.#o
+    const { db, heartbeatMs, sweeps, reaper } = this.#o
     const [observed, [latest, before], replicas, queues, executors, leases, locks] =
       await Promise.all([
         observeLeader(db),
@@ -121,6 +122,7 @@ export class Cluster {
       locks_held: locks.held,
       locks: locks.first,
       sweeps: sweeps(),
+      reaper: reaper(),
       switches: {},
     }
   }

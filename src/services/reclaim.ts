@@ -1,4 +1,4 @@
-import type { LeaseEnd, LockedJob } from '../domain/lease.ts'
+import { endByLoss, type LeaseEnd, type LockedJob, type Loss } from '../domain/lease.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
 import type { Doors } from '../sql/doors.ts'
@@ -11,26 +11,42 @@ export interface ReclaimOptions {
   doors: Doors
   leaseEnds: LeaseEnds
   log: Log
+  lostLeaseBudget: number
 }
 
-/** Takes back the leases of these jobs, of those that `lock` still finds due. */
+/** Takes back the leases of these jobs, of those that `lock` still finds due: their executors are gone. */
 export async function reclaim(
-  { doors, leaseEnds, log }: ReclaimOptions,
+  { lostLeaseBudget, ...o }: ReclaimOptions,
+  term: Term,
+  ids: string[],
+  lock: (tx: Queryable, ids: string[]) => Promise<LockedJob[]>,
+  lossOf: (job: LockedJob) => Loss,
+): Promise<Spared & { reclaimed: number }> {
+  const endOf = (job: LockedJob) => endByLoss(job, lostLeaseBudget, lossOf(job))
+  const { ended, ...spared } = await endDue(o, term, ids, lock, endOf)
+  return { reclaimed: ended, ...spared }
+}
+
+export type EndDueOptions = Pick<ReclaimOptions, 'doors' | 'leaseEnds' | 'log'>
+
+/** Ends the leases of these jobs, of those that `lock` still finds due. */
+export async function endDue(
+  { doors, leaseEnds, log }: EndDueOptions,
   term: Term,
   ids: string[],
   lock: (tx: Queryable, ids: string[]) => Promise<LockedJob[]>,
   endOf: (job: LockedJob) => LeaseEnd,
-): Promise<Spared & { reclaimed: number }> {
-  let reclaimed = 0
+): Promise<Spared & { ended: number }> {
+  let ended = 0
   const spared = await writeSparingBadRows(ids, log, async (ids) => {
     const ends = await doors.asLeader(term, async (tx) => {
       const jobs = await lock(tx, ids)
-      const ends = jobs.map(endOf)
+      const ends = jobs.map((job) => endOf(job))
       if (ends.length > 0) await endLeasesIfFenced(tx, ends)
       return ends
     })
     leaseEnds.announce(ends)
-    reclaimed += ends.length
+    ended += ends.length
   })
-  return { reclaimed, ...spared }
+  return { ended, ...spared }
 }

@@ -29,6 +29,7 @@ import { Locks } from './locks.ts'
 import { Offers } from './offers.ts'
 import { Polls } from './polls.ts'
 import { ReadyClasses } from './ready-classes.ts'
+import { ReaperCounts } from './reaper-counts.ts'
 import { Reports } from './reports.ts'
 import { Retries } from './retries.ts'
 import { Stalls } from './stalls.ts'
@@ -77,6 +78,7 @@ export function wireServices(o: WiringOptions) {
     onChange: () => sendHint({ type: 'tokens' }),
   })
   leaseEnds.subscribe((ends) => {
+    shared.reaper.taken(ends)
     if (log.isLevelEnabled('debug')) for (const end of ends) logEnd(log, end)
     for (const { job } of ends) {
       if (job.executor_id !== null) offers.settle(job.executor_id, job.id, job.fence)
@@ -127,7 +129,7 @@ function isClaimable(end: LeaseEnd): boolean {
   return end.to === 'available' && !isDelayed(end)
 }
 
-function wireShared({ config, db, clientDb, doors, clock }: WiringOptions) {
+function wireShared({ config, db, clientDb, doors, gate, clock }: WiringOptions) {
   const catalog = new ClassCatalog(db, doors, (jobClass) => directory.addClass(jobClass))
   const directory = new ExecutorDirectory({
     look: (executorIds) => findRegistered(db, executorIds),
@@ -145,6 +147,7 @@ function wireShared({ config, db, clientDb, doors, clock }: WiringOptions) {
     waits: new JobWaits(clientDb, waitList),
     lockWaits: new LockWaits(clientDb, waitList),
     stalls: new Stalls(clock),
+    reaper: new ReaperCounts(gate),
     executorCalls: new InFlight(),
     acts: new ExecutorActs(doors, poolSizes(config.poolSize).leader),
     lane: new Lane(),

@@ -60,33 +60,40 @@ export const beforeAllLeases: LeaseKey = {
   id: '00000000-0000-0000-0000-000000000000',
 }
 
-/** How leases that are due are listed, and locked: `due` is asked again under the lock, for the time between. */
-const listOf =
-  (name: string, due: string) =>
-  async (db: Queryable, term: number, after: LeaseKey, limit: number): Promise<LeaseKey[]> => {
+/** How leases that are due are listed, and locked: `due` is asked again under the lock, for the time between. Its
+ *  $1 is the term; what else it takes comes last, as $5 of the list and $3 of the lock. */
+export const listOf =
+  <More extends number[]>(name: string, due: string) =>
+  async (
+    db: Queryable,
+    term: number,
+    after: LeaseKey,
+    limit: number,
+    ...more: More
+  ): Promise<LeaseKey[]> => {
     const { rows } = await db.query<LeaseKey>({
       name,
       text: `SELECT j.executor_id, j.id ${due} AND (j.executor_id, j.id) > ($2, $3::uuid)
         ORDER BY j.executor_id, j.id LIMIT $4`,
-      values: [term, after.executor_id, after.id, limit],
+      values: [term, after.executor_id, after.id, limit, ...more],
     })
     return rows
   }
 
-const lockOf =
-  (name: string, due: string) =>
-  async (tx: Queryable, term: number, ids: string[]): Promise<LockedJob[]> => {
+export const lockOf =
+  <More extends number[]>(name: string, due: string) =>
+  async (tx: Queryable, term: number, ids: string[], ...more: More): Promise<LockedJob[]> => {
     const { rows } = await tx.query<LockedJob>({
       name,
       text: `SELECT ${lockedColumns} ${due} AND j.id = ANY ($2::uuid[])
         ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED`,
-      values: [term, ids],
+      values: [term, ids, ...more],
     })
     return rows
   }
 
-export const listReclaimableLeases = listOf('list_reclaimable_leases', reclaimable)
-export const lockReclaimableLeases = lockOf('lock_reclaimable_leases', reclaimable)
+export const listReclaimableLeases = listOf<[]>('list_reclaimable_leases', reclaimable)
+export const lockReclaimableLeases = lockOf<[]>('lock_reclaimable_leases', reclaimable)
 
 /** Leases that had run out while an active replica could still be heard, and so before any outage:
  *  past the last instant at which an earlier term served, and past that term's own floor. */
@@ -96,11 +103,11 @@ const expiredWhileServed = `FROM jobs j, (
   ) served
   WHERE j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until`
 
-export const listLeasesExpiredWhileServed = listOf(
+export const listLeasesExpiredWhileServed = listOf<[]>(
   'list_leases_expired_while_served',
   expiredWhileServed,
 )
-export const lockLeasesExpiredWhileServed = lockOf(
+export const lockLeasesExpiredWhileServed = lockOf<[]>(
   'lock_leases_expired_while_served',
   expiredWhileServed,
 )

@@ -1,10 +1,10 @@
-import { endByLoss } from '../domain/lease.ts'
 import type { Term } from '../leader/term.ts'
 import { type ReclaimOptions, reclaim } from '../services/reclaim.ts'
 import type { Stalls } from '../services/stalls.ts'
 import { raiseDeadlineFloor, raiseFloorIfFleetFellSilent } from '../sql/leader.ts'
-import { beforeAllLeases, listReclaimableLeases, lockReclaimableLeases } from '../sql/leases.ts'
+import { listReclaimableLeases, lockReclaimableLeases } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
+import { LeasePages } from './lease-pages.ts'
 import type { Sweep } from './scheduler.ts'
 
 export interface ExpireLeasesOptions extends ReclaimOptions {
@@ -12,29 +12,25 @@ export interface ExpireLeasesOptions extends ReclaimOptions {
   stalls: Stalls
   intervalMs: number
   leaseTtlMs: number
-  lostLeaseBudget: number
   /** Leases that could have been taken back now get more time, since nobody could be heard, or since most
    *  fell silent at the same time. */
   onDeferred?(reason: 'stall' | 'silence'): void
 }
 
-const batch = 500
-
 /** Takes back leases whose executors are gone: not heard for a lease TTL, or registered anew. Time in
  *  which this replica itself was deaf counts for the executors (invariant 7), and so does, once, a
  *  silence of most of them at the same time. */
 export function expireLeases(o: ExpireLeasesOptions): Sweep {
-  // Where the next pass goes on: rows that cannot be written must not be all that it ever finds.
-  let after = beforeAllLeases
+  const pages = new LeasePages()
   return {
     name: 'expire_leases',
     intervalMs: o.intervalMs,
     runOnce: async (term) => {
       const stall = o.stalls.unsettled
       if (stall > 0) return await raiseFloor(o, term, stall)
-      const leases = await listReclaimableLeases(o.db, term.number, after, batch)
+      const leases = await listReclaimableLeases(o.db, term.number, pages.after, pages.size)
       if (leases.length === 0) {
-        after = beforeAllLeases
+        pages.turn(leases, 0)
         return { counts: { reclaimed: 0 } }
       }
       // By itself: the ping writes the same row, and must not wait for what follows.
@@ -47,16 +43,11 @@ export function expireLeases(o: ExpireLeasesOptions): Sweep {
         term,
         leases.map(({ id }) => id),
         (tx, ids) => lockReclaimableLeases(tx, term.number, ids),
-        (job) => {
-          const why = `executor ${job.executor_id} was not heard in time`
-          return endByLoss(job, o.lostLeaseBudget, { tier: 'expired', why })
-        },
+        (job) => ({ tier: 'expired', why: `executor ${job.executor_id} was not heard in time` }),
       )
       const { tried, ...counted } = done
       const counts = { ...counted, silent_executors_waited_for: silent }
-      const isLast = tried === leases.length && leases.length < batch
-      after = isLast ? beforeAllLeases : (leases[tried - 1] ?? after)
-      return isLast ? { counts } : { counts, pauseMs: 0 }
+      return pages.turn(leases, tried) ? { counts } : { counts, pauseMs: 0 }
     },
   }
 }

@@ -6,6 +6,7 @@ import {
   endByDoubt,
   endByLoss,
   endByReport,
+  endByRunTimeout,
   endByUndelivered,
   type LeaseEnd,
   type LockedJob,
@@ -39,7 +40,7 @@ const ends = fc
     attempt: fc.integer({ min: 1, max: 10 }),
     lost_leases: fc.nat(10),
     budget: fc.nat(10),
-    how: fc.constantFrom('report', 'loss', 'undelivered', 'doubt'),
+    how: fc.constantFrom('report', 'loss', 'undelivered', 'doubt', 'run_timeout'),
     cancel_requested_at: fc.constantFrom(null, '2026-01-01'),
     outcome: outcomes,
     retryable: fc.boolean(),
@@ -50,6 +51,7 @@ const ends = fc
     if (how === 'loss') return endByLoss(job, budget, { tier: 'expired', why: 'test' })
     if (how === 'undelivered') return endByUndelivered(job)
     if (how === 'doubt') return endByDoubt(job, 'key')
+    if (how === 'run_timeout') return endByRunTimeout(job, () => random)
     const error = outcome === 'failed' ? { code: 'x', message: '', retryable } : undefined
     return endByReport(job, { outcome, error }, () => random)
   })
@@ -65,7 +67,7 @@ test('every end is a legal move, and leaves no owner', () => {
   )
 })
 
-test('invariant 11: only a reported failure or success spends an attempt', () => {
+test('invariant 11: only a failure of its own, or its success, spends an attempt of a job', () => {
   fc.assert(
     fc.property(ends, (end) => {
       const spends = ['succeeded', 'failed', 'cancelled'].includes(end.outcome)

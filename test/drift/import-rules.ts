@@ -12,7 +12,7 @@ export interface Rule {
 }
 
 const basics = ['backoff', 'clock', 'errors', 'loop', 'nudge'] as const
-const root = [...basics, 'version'] as const
+const root = [...basics, 'timings', 'version'] as const
 
 export const rules: Record<string, Rule> = {
   // The last four: the commands that start something.
@@ -48,7 +48,7 @@ export const rules: Record<string, Rule> = {
   expose: { uses: ['http'], types: ['parts'] },
   duties: {
     uses: ['recovery', 'sweep', 'services', 'sql'],
-    types: ['parts', 'leader', 'config', 'log', 'loop'],
+    types: ['parts', 'leader', 'domain', 'config', 'log', 'loop'],
   },
   'http/routes': { uses: ['http', 'contract', 'errors'], types: ['services'] },
   http: {

@@ -45,8 +45,14 @@ const table: Record<string, Row> = {
   'GET /v1/status': { roles: readers },
   'POST /v1/jobs': { roles: submitters, body: () => ({ kind: 'x' }) },
   'POST /v1/jobs/batch': { roles: submitters, body: () => ({ jobs: [{ kind: 'x' }] }) },
+  // Of jobs that nobody has: whoever may do it is answered, and nothing changes.
+  'POST /v1/jobs/bulk': {
+    roles: ['operator', 'admin'],
+    body: () => ({ action: 'retry', filter: { queue: 'nobodys' } }),
+  },
   'GET /v1/jobs': { roles: ['submit', ...readers] },
   'GET /v1/jobs/{id}': { roles: ['submit', ...readers] },
+  'POST /v1/jobs/{id}/retry': { roles: submitters, body: () => ({}) },
   'GET /v1/jobs/{id}/attempts': { roles: ['submit', ...readers] },
   'GET /v1/jobs/{id}/effects': { roles: ['submit', ...readers] },
   'POST /v1/jobs/{id}/effects/{key}/begin': { roles: ['executor', 'admin'], body: effectOf },

@@ -32,6 +32,7 @@ test.each(['failed', 'cancelled'])(
       state: 'available',
       attempt: 0,
       lost_leases: 0,
+      fence: old.fence,
       retry_of: old.id,
       retried_as: null,
       error: null,

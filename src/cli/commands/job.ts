@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import type { Job } from '../../contract/jobs.ts'
+import type { AttemptList, Job } from '../../contract/jobs.ts'
 import type { JobFilter } from '../../sdk/index.ts'
 import {
   type ClientFlags,
@@ -9,6 +9,7 @@ import {
   withClientOptions,
 } from '../options.ts'
 import { ago, printJson, printLines, table } from '../print.ts'
+import { retryCommand } from './job-retry.ts'
 
 interface ListFlags extends ClientFlags {
   queue?: string
@@ -29,7 +30,7 @@ interface GetFlags extends ClientFlags {
 
 export function jobCommand(): Command {
   return new Command('job')
-    .description('look at jobs')
+    .description('look at jobs, and retry them')
     .addCommand(
       withClientOptions(
         new Command('list')
@@ -58,6 +59,7 @@ export function jobCommand(): Command {
           .option('--reason <text>', 'shown with the job, and told its executor'),
       ).action(cancelJob),
     )
+    .addCommand(retryCommand())
 }
 
 async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags, command: Command) {
@@ -67,7 +69,7 @@ async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags,
     if (json) return printJson(list)
     printLines(
       table(
-        ['id', 'queue', 'kind', 'state', 'attempt', 'executor', 'created'],
+        ['id', 'queue', 'kind', 'state', 'attempt', 'executor', 'error', 'created'],
         list.jobs.map((job) => [
           job.id,
           job.queue,
@@ -75,6 +77,7 @@ async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags,
           job.scheduled ? 'scheduled' : job.state,
           `${job.attempt}/${job.max_attempts}`,
           job.executor_id,
+          job.error_code,
           ago(job.created_at),
         ]),
       ),
@@ -116,8 +119,24 @@ async function getJob(id: string, { json, waitMs = 0 }: GetFlags, command: Comma
         ]),
       ),
     ])
-    if (late_reports.length > 0) printLines([`late reports, not counted: ${late_reports.length}`])
+    if (late_reports.length > 0) printLines(['', ...lateReportLines(late_reports)])
   })
+}
+
+function lateReportLines(reports: AttemptList['late_reports']): string[] {
+  return [
+    'reports that came too late, and count for nothing',
+    ...table(
+      ['fence', 'executor', 'said', 'rejected as', 'received'],
+      reports.map((report) => [
+        report.fence,
+        report.executor_id,
+        report.outcome,
+        report.reason,
+        ago(report.received_at),
+      ]),
+    ),
+  ]
 }
 
 /** One fact a line, the ones without a value left out. */
@@ -136,6 +155,8 @@ export function printJob(job: Job): void {
     ['payload', brief(job.payload)],
     ['result', job.result === null ? null : brief(job.result)],
     ['error', job.error && `${job.error.code}: ${job.error.message}`],
+    ['retry of', job.retry_of],
+    ['retried as', job.retried_as],
     ['created', job.created_at],
     ['finished', job.finished_at],
   ]

@@ -24,6 +24,7 @@ function statusLines(status: Status): string[] {
     ...section('queues', queueTable(status)),
     ...section('executors', executorTable(status)),
     ...section('leases, those that expire first', leaseTable(status)),
+    ...reaperLines(status),
     ...section(`named locks, ${status.locks_held} held`, lockTable(status.locks.slice(0, 10))),
   ]
 }
@@ -95,4 +96,17 @@ function leaseTable({ leases }: Status): string[] {
         lease.lease_expires_at,
       ]),
   )
+}
+
+/** Nothing while all is well: every term moves its deadlines once. */
+function reaperLines({ reaper }: Status): string[] {
+  if (!reaper) return []
+  const told = ({ promotion: _, ...counts }: Record<string, number>) =>
+    Object.entries(counts).filter(([, count]) => count > 0)
+  const [taken, moved] = [told(reaper.tiers), told(reaper.deferrals)]
+  if (taken.length + moved.length === 0) return []
+  return section('taken from executors since the term began', [
+    ...table(['why', 'leases'], taken),
+    ...moved.map(([why, times]) => `  all deadlines were moved ${times} times: ${why}`),
+  ])
 }
