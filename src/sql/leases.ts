@@ -63,7 +63,7 @@ export const beforeAllLeases: LeaseKey = {
 /** How leases that are due are listed, and locked: `due` is asked again under the lock, for the time between. Its
  *  $1 is the term; what else it takes comes last, as $5 of the list and $3 of the lock. */
 export const listOf =
-  <More extends number[]>(name: string, due: string) =>
+  <More extends number[] = []>(name: string, due: string) =>
   async (
     db: Queryable,
     term: number,
@@ -81,7 +81,7 @@ export const listOf =
   }
 
 export const lockOf =
-  <More extends number[]>(name: string, due: string) =>
+  <More extends number[] = []>(name: string, due: string) =>
   async (tx: Queryable, term: number, ids: string[], ...more: More): Promise<LockedJob[]> => {
     const { rows } = await tx.query<LockedJob>({
       name,
@@ -92,8 +92,8 @@ export const lockOf =
     return rows
   }
 
-export const listReclaimableLeases = listOf<[]>('list_reclaimable_leases', reclaimable)
-export const lockReclaimableLeases = lockOf<[]>('lock_reclaimable_leases', reclaimable)
+export const listReclaimableLeases = listOf('list_reclaimable_leases', reclaimable)
+export const lockReclaimableLeases = lockOf('lock_reclaimable_leases', reclaimable)
 
 /** Leases that had run out while an active replica could still be heard, and so before any outage:
  *  past the last instant at which an earlier term served, and past that term's own floor. */
@@ -103,11 +103,11 @@ const expiredWhileServed = `FROM jobs j, (
   ) served
   WHERE j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until`
 
-export const listLeasesExpiredWhileServed = listOf<[]>(
+export const listLeasesExpiredWhileServed = listOf(
   'list_leases_expired_while_served',
   expiredWhileServed,
 )
-export const lockLeasesExpiredWhileServed = lockOf<[]>(
+export const lockLeasesExpiredWhileServed = lockOf(
   'lock_leases_expired_while_served',
   expiredWhileServed,
 )

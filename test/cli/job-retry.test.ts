@@ -22,7 +22,7 @@ test('job retry: a job, for people and as JSON; asked again it is the same', asy
   expect(again.json()).toMatchObject({ replayed: true, job: { id: retried_as, retry_of: old.id } })
   expect((await retryBy(retried_as ?? '')).stderr).toContain('(job_not_final)')
   const shown = (await cli(['job', 'get', old.id], { env })).stdout
-  expect(shown).toMatch(new RegExp(`^retried as ${retried_as}$`, 'm'))
+  expect(shown).toMatch(new RegExp(`^retried as  ${retried_as}$`, 'm'))
 })
 
 test('job retry --all: counted, then done; failed jobs are listed with why', async () => {

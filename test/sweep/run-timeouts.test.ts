@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest'
+import { createLog } from '../../src/log.ts'
+import { createDoors } from '../../src/sql/doors.ts'
 import { beforeAllLeases } from '../../src/sql/leases.ts'
+import { createReader } from '../../src/sql/pool.ts'
 import { listOverrunLeases, lockOverrunLeases } from '../../src/sql/run-timeouts.ts'
+import { enforceRunTimeouts } from '../../src/sweep/enforce-run-timeouts.ts'
 import { useDatabase } from '../support/database.ts'
 import { openSession } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
@@ -99,6 +103,30 @@ test('invariant 7: before the deadline floor no timeout is enforced, however old
   expect(await locked()).toMatchObject([{ id: job.id }])
   await db.sql('UPDATE terms SET deadline_floor_at = NULL')
   expect([await found(), await locked()]).toEqual([[], []])
+})
+
+test('invariant 7: while a stall is not settled no timeout is enforced', async () => {
+  const { api, app, job } = await startRunning({}, { UNDERSTUDY_SWEEP_INTERVAL_MS: '3600000' })
+  const { leaseEnds, stalls } = app.wiring
+  const term = app.gate.serving
+  if (!term) throw new Error('it does not serve')
+  const sweep = enforceRunTimeouts({
+    db: createReader(app.pools.leader),
+    doors: createDoors(app.pools),
+    log: createLog('silent'),
+    leaseEnds,
+    stalls,
+    intervalMs: 1,
+    graceMs,
+  })
+  await age(job.id, 3_600_000)
+  await passFloor()
+  stalls.note()
+  await sweep.runOnce(term)
+  expect((await api.job(job.id)).state).toBe('leased')
+  do stalls.settle(stalls.unsettled)
+  while ((await sweep.runOnce(term)).counts.timed_out === 0)
+  expect((await api.job(job.id)).state).toBe('available')
 })
 
 test('a lease that ended since it was found is not ended again', async () => {
