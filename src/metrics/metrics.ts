@@ -50,6 +50,7 @@ export class Metrics {
     for (const code of Object.keys(errorTable)) problems.inc({ code }, 0)
     for (const reason of deferralReasons) deferrals.inc({ reason }, 0)
     for (const tier of tiers) leasesEnded.inc({ tier, outcome: 'lost' }, 0)
+    leasesEnded.inc({ tier: 'run_timeout', outcome: 'failed' }, 0)
   }
 
   get contentType(): string {
