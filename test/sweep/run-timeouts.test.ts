@@ -27,7 +27,8 @@ const passFloor = () =>
 /** A job that an executor holds, and goes on to be heard of. */
 async function startRunning(more: Record<string, unknown> = {}, env: Record<string, string> = {}) {
   const { api, app, queue, executor, epoch } = await startWork(db, env)
-  while ((await api.get('/v1/status')).body.reaper.deferrals.promotion === 0); // the floor is set
+  // The floor is set, and nothing else will move it.
+  while (!((await api.get('/v1/status')).body.reaper?.deferrals.promotion > 0));
   const job = await api.submit({ queue, run_timeout_ms: 1_000, ...more })
   const [given] = await api.poll(executor, epoch)
   const lease = { job_id: job.id, fence: given?.fence }
