@@ -23,7 +23,7 @@ export function simpleCommands(line: string): string[][] {
   const found: string[][] = [[]]
   for (const [token] of line.replace(/^\s*\$ /, '').matchAll(tokens)) {
     if (token.startsWith('#')) break
-    if (/^(?:\|\|?|&&?|;|\(|\)|\$\()$/.test(token)) found.push([])
+    if (/^(?:\|\|?|&&?|;;?|\(|\)|\$\()$/.test(token)) found.push([])
     else found.at(-1)?.push(token.replaceAll(/'([^']*)'|"((?:[^"\\]|\\.)*)"/g, '$1$2'))
   }
   return found.filter((words) => words.length > 0)
