@@ -3,7 +3,7 @@ import { Count, Name, Text } from './common.ts'
 import { JobId, JobState, LabelPairs } from './jobs.ts'
 
 /** What can be done to many jobs at once. */
-export const BulkAction = z.enum(['retry']).meta({ id: 'BulkAction' })
+export const BulkAction = z.enum(['retry', 'cancel']).meta({ id: 'BulkAction' })
 export type BulkAction = z.infer<typeof BulkAction>
 
 /** Which jobs: those that fit all that is given. */
@@ -11,7 +11,8 @@ export const BulkFilter = z
   .strictObject({
     queue: Name.optional(),
     state: JobState.optional().meta({
-      description: 'For retry: failed (the default) or cancelled.',
+      description:
+        'For retry: failed (the default) or cancelled. For cancel: available, leased or waiting; default: any of them.',
     }),
     kind: Name.optional(),
     label: LabelPairs.optional().meta({ description: '`name=value`, or several of them.' }),
@@ -29,7 +30,9 @@ export const BulkRequest = z
       description: 'Must be true where the filter is empty, and so matches everything.',
     }),
     cursor: JobId.optional().meta({ description: '`next_cursor` of the call before.' }),
-    reason: Text(1_000).optional().meta({ description: 'Kept in the audit.' }),
+    reason: Text(1_000)
+      .optional()
+      .meta({ description: 'Kept in the audit, and with a job that is cancelled.' }),
   })
   .meta({ id: 'BulkRequest' })
 export type BulkRequest = z.infer<typeof BulkRequest>

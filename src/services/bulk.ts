@@ -14,7 +14,11 @@ export interface BulkAct {
   statesByDefault: readonly JobState[]
   /** Locks the jobs in the order of their ids, judges each, and changes what it still may. `announce` is called
    *  after the commit. */
-  act(tx: Queryable, ids: string[]): Promise<{ changed: number; announce(): void }>
+  act(
+    tx: Queryable,
+    ids: string[],
+    reason: string | undefined,
+  ): Promise<{ changed: number; announce(): void }>
 }
 
 export interface BulkOptions {
@@ -52,7 +56,7 @@ export class Bulk {
     if (dry_run) return { dry_run, matched }
     const { ids, isCut } = await this.#page(match)
     const { changed, announce } = await doors.asClient(async (tx) => {
-      const done = await act(tx, ids)
+      const done = await act(tx, ids, reason)
       const facts = { filter, cursor, matched, changed: done.changed }
       await audit(tx, actor, { action: 'job.bulk', subject: action, reason, facts })
       return done

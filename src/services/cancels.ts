@@ -12,6 +12,7 @@ import {
 import type { Doors } from '../sql/doors.ts'
 import { letGoOfHolds } from '../sql/effects.ts'
 import type { Queryable } from '../sql/pool.ts'
+import type { BulkAct } from './bulk.ts'
 import type { ExecutorActs } from './executor-acts.ts'
 import type { JobWaits } from './job-waits.ts'
 import type { Jobs, Reader } from './jobs.ts'
@@ -30,6 +31,7 @@ export interface CancelsOptions {
 }
 
 const defaultCeilingMs = 300_000
+const open = ['available', 'leased', 'waiting'] as const
 
 /** Cancels (invariant 6): a request is a durable column of the job, which every statement that moves the job heeds.
  *  What nobody holds is cancelled at once; a holder is told on every heartbeat until it answers, or until its grace
@@ -52,6 +54,16 @@ export class Cancels {
       throw new AppError('already_final', `job ${id} has ${job.state}`)
     }
     return job
+  }
+
+  /** For the jobs of a filter: those that are final by now are passed over. */
+  readonly inBulk: BulkAct = {
+    states: open,
+    statesByDefault: open,
+    act: async (tx, ids, reason) => {
+      const rows = await cancelJobs(tx, ids, reason ?? null)
+      return { changed: rows.length, announce: () => this.#o.waits.settled(cancelledOf(rows)) }
+    },
   }
 
   /** The same again is answered as the first. Throws not_found, stale_epoch and stale_fence, and cancel_requested

@@ -37,7 +37,7 @@ export class ReaperCounts {
       tiers: Object.fromEntries(reaperTiers.map((tier) => [tier, of(tier)])),
       deferrals: Object.fromEntries(deferrals.map((why) => [why, this.#deferred.get(why) ?? 0])),
       stale: of('expired') + of('expired_before_failover'),
-      forced: of('run_timeout'),
+      forced: of('run_timeout') + of('cancel_unanswered'),
     }
   }
 

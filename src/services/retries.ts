@@ -52,7 +52,10 @@ export class Retries {
       if (!old) throw new AppError('not_found', `there is no job ${id}`)
       const verdict = judgeRetry(old)
       if (verdict.outcome === 'replayed') {
-        return { answer: { ...(await this.#read(tx, verdict.as)), replayed: true as const }, made: [] }
+        return {
+          answer: { ...(await this.#read(tx, verdict.as)), replayed: true as const },
+          made: [],
+        }
       }
       if (verdict.outcome !== 'retry') throw refusal(verdict.outcome, old)
       const [retry] = toRetries([old])

@@ -55,20 +55,9 @@ export type Wiring = ReturnType<typeof wireServices>
 /** What the services share, and the services themselves. */
 export function wireServices(o: WiringOptions) {
   const shared = wireShared(o)
-  const { catalog, leaseEnds, waits, offers, wakeNudge, tokenCache } = shared
-  const { config, clientDb, doors, gate, log, sendHint } = o
+  const { leaseEnds, waits, offers, reaper, wakeNudge, tokenCache } = shared
+  const { config, clientDb, doors, log, sendHint } = o
   const work = wireWork(o, shared)
-  const onSubmitted = submitted(o, wakeNudge, work.polls)
-  const jobs = new Jobs({
-    db: clientDb,
-    doors,
-    catalog,
-    waits,
-    ...config.timings,
-    onSubmitted,
-  })
-  const retries = new Retries({ doors, jobs, onSubmitted })
-  const bulk = new Bulk({ db: clientDb, doors, acts: { retry: retries.inBulk } })
   const tokens = new Tokens({
     db: clientDb,
     doors,
@@ -78,7 +67,7 @@ export function wireServices(o: WiringOptions) {
     onChange: () => sendHint({ type: 'tokens' }),
   })
   leaseEnds.subscribe((ends) => {
-    shared.reaper.taken(ends)
+    reaper.taken(ends)
     if (log.isLevelEnabled('debug')) for (const end of ends) logEnd(log, end)
     for (const { job } of ends) {
       if (job.executor_id !== null) offers.settle(job.executor_id, job.id, job.fence)
@@ -87,19 +76,27 @@ export function wireServices(o: WiringOptions) {
     if (ends.some(isDelayed)) wakeNudge.nudge()
     work.polls.markReady(ends.filter(isClaimable).map(({ job }) => job.class_id))
   })
-  const effects = new Effects({
-    ...o,
-    ...shared,
-    ...config.timings,
+  const jobs = wireJobs(o, shared, work.polls)
+  return { ...shared, ...work, ...jobs, tokens, auditLog: new AuditLog(clientDb) }
+}
+
+/** What is asked of jobs by those who do not run them, and by those who do. */
+function wireJobs(o: WiringOptions, shared: ReturnType<typeof wireShared>, polls: Polls) {
+  const { config, clientDb, doors } = o
+  const onSubmitted = submitted(o, shared.wakeNudge, polls)
+  const base = { ...o, ...shared, ...config.timings }
+  const jobs = new Jobs({ ...base, db: clientDb, onSubmitted })
+  const retries = new Retries({ doors, jobs, onSubmitted })
+  const cancels = new Cancels({ ...base, jobs })
+  const acts = { retry: retries.inBulk, cancel: cancels.inBulk }
+  const onResumed = (classId: number) => onSubmitted([classId], false)
+  return {
     jobs,
-    onResumed: (classId) => {
-      if (gate.leading) work.polls.markReady([classId])
-      else sendHint({ type: 'claimable', classId })
-    },
-  })
-  const cancels = new Cancels({ ...o, ...shared, ...config.timings, jobs })
-  const auditLog = new AuditLog(clientDb)
-  return { ...shared, ...work, jobs, cancels, retries, bulk, effects, tokens, auditLog }
+    retries,
+    cancels,
+    bulk: new Bulk({ db: clientDb, doors, acts }),
+    effects: new Effects({ ...base, jobs, onResumed }),
+  }
 }
 
 /** Wakes who claims, on this replica or another. */

@@ -226,6 +226,7 @@ test('every command and subcommand explains itself', async () => {
     'job list',
     'job get',
     'job cancel',
+    'job retry',
     'effect begin',
     'effect commit',
     'effect abort',

@@ -150,3 +150,25 @@ test('two cancelled jobs of one key, retried together: one of the new ones has i
   const keys = jobs.map((job: { idempotency_key: string | null }) => job.idempotency_key)
   expect(new Set(keys)).toEqual(new Set([key, null]))
 })
+
+test('invariant 6: whatever a filter matches that is not final is cancelled, or told to stop', async () => {
+  const { api, queue, bulk, hold, submit } = await startRetries(db)
+  const held = await submit()
+  const holder = await hold()
+  const waiting = await api.submit({ queue })
+  const delayed = await api.submit({ queue, delay_ms: 3_600_000 })
+  await fail(queue, 3)
+  const cancel = { action: 'cancel', filter: { queue } }
+  expect((await bulk({ ...cancel, dry_run: true })).body).toEqual({ dry_run: true, matched: 3 })
+  expect((await api.job(waiting.id)).state).toBe('available')
+  expect((await bulk({ ...cancel, filter: { queue, state: 'failed' } })).status).toBe(400)
+  expect((await bulk({ ...cancel, filter: {} })).status).toBe(400)
+  const end = api.get(`/v1/jobs/${waiting.id}?wait_ms=20000`)
+  expect((await bulk({ ...cancel, reason: 'all off' })).body).toMatchObject({ changed: 3 })
+  expect((await end).body.job).toMatchObject({ state: 'cancelled', cancel_reason: 'all off' })
+  expect((await api.job(delayed.id)).state).toBe('cancelled')
+  expect(await api.job(held.id)).toMatchObject({ state: 'leased', cancel_reason: 'all off' })
+  const { executor, epoch, job } = holder
+  const listed = [{ job_id: job.job_id, fence: job.fence }]
+  expect((await api.heartbeat(executor, epoch, listed)).cancel).toHaveLength(1)
+})

@@ -9,6 +9,7 @@ import {
   withClientOptions,
 } from '../options.ts'
 import { ago, printJson, printLines, table } from '../print.ts'
+import { cancelCommand } from './job-cancel.ts'
 import { retryCommand } from './job-retry.ts'
 
 interface ListFlags extends ClientFlags {
@@ -18,10 +19,6 @@ interface ListFlags extends ClientFlags {
   label?: string[]
   limit?: number
   cursor?: string
-}
-
-interface CancelFlags extends ClientFlags {
-  reason?: string
 }
 
 interface GetFlags extends ClientFlags {
@@ -51,14 +48,7 @@ export function jobCommand(): Command {
           .option('--wait-ms <n>', 'wait so long for its end', wholeNumber(0)),
       ).action(getJob),
     )
-    .addCommand(
-      withClientOptions(
-        new Command('cancel')
-          .description('ask for the end of a job')
-          .argument('<id>')
-          .option('--reason <text>', 'shown with the job, and told its executor'),
-      ).action(cancelJob),
-    )
+    .addCommand(cancelCommand())
     .addCommand(retryCommand())
 }
 
@@ -83,18 +73,6 @@ async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags,
       ),
     )
     if (list.next_cursor) printLines(['', `more: --cursor ${list.next_cursor}`])
-  })
-}
-
-async function cancelJob(id: string, { json, reason }: CancelFlags, command: Command) {
-  await useClient(command.opts<CancelFlags>(), async (client) => {
-    const job = await client.cancelJob(id, { reason })
-    if (json) return printJson({ job })
-    const { executor_id, critical_until, state } = job
-    const waits =
-      critical_until === null ? '' : `, which must not be interrupted until ${critical_until}`
-    const told = `${job.id}: ${executor_id}${waits}, is told to stop`
-    printLines([state === 'leased' ? told : `${job.id} is ${state}`])
   })
 }
 

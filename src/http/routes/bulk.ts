@@ -13,7 +13,7 @@ export function bulkRoutes(app: Scope, { bulk }: Services): void {
       schema: {
         tags: ['jobs'],
         operationId: 'bulkJobs',
-        summary: 'Retry the jobs that fit a filter, or count them with dry_run; audited',
+        summary: 'Retry or cancel the jobs that fit a filter, or count them with dry_run; audited',
         description:
           'At most 500 jobs in a call, in one transaction, newest first: go on with next_cursor until it is null. Sent again after a lost answer, a call passes over what it did. An empty filter takes confirm: true. Served by any replica.',
         body: BulkRequest,
