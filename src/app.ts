@@ -181,7 +181,6 @@ function serve(config: Config, log: Log, { edge }: Seams, parts: Parts) {
     watch,
     replicaId: identity.replicaId,
     name: config.name,
-    heartbeatMs: config.timings.heartbeatMs,
     sweeps: () => (gate.serving ? [...sweepStates.values()] : []),
     reaper: () => wiring.reaper.read(),
     handOver: (term) => stepDown(parts, term),

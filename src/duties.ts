@@ -24,6 +24,7 @@ import { scanClaimable } from './sweep/scan-claimable.ts'
 import { runSweeps, type Sweep } from './sweep/scheduler.ts'
 import { verify } from './sweep/verify.ts'
 import { wakeDue } from './sweep/wake-due-jobs.ts'
+import { watchExecutors } from './sweep/watch-executors.ts'
 
 /** What a standby of this build does while it waits. */
 export function rehearsal({ pools, migrations }: Parts, log: Log): Promise<void> {
@@ -59,6 +60,7 @@ function sweepsOf(
     endUnansweredCancels({ ...ending, leaseTtlMs, graceMs: cancelGraceMs }),
     enforceRunTimeouts({ ...ending, graceMs: runTimeoutGraceMs }),
     wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
+    watchExecutors({ ...ending, ...timings, onDeferred }),
     scanClaimable(db, catalog, polls),
     pruneLocks(db, doors),
     verify(db, log, 12 * intervalMs),

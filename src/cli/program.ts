@@ -6,6 +6,7 @@ import { criticalCommand } from './commands/critical.ts'
 import { demoCommand } from './commands/demo.ts'
 import { devCommand } from './commands/dev.ts'
 import { effectCommand } from './commands/effect.ts'
+import { executorCommand } from './commands/executor.ts'
 import { jobCommand } from './commands/job.ts'
 import { leaderCommand } from './commands/leader.ts'
 import { lockCommand } from './commands/lock.ts'
@@ -34,6 +35,7 @@ export function createProgram({ isQuiet = false } = {}): Command {
     effectCommand(),
     criticalCommand(),
     lockCommand(),
+    executorCommand(),
     statusCommand(),
     leaderCommand(),
     tokenCommand(),

@@ -7,6 +7,7 @@ import {
   Labels,
   limits,
   Name,
+  PageQuery,
   PositiveCount,
   Text,
 } from './common.ts'
@@ -153,6 +154,48 @@ export const ReportAnswer = z
 export type ReportAnswer = z.infer<typeof ReportAnswer>
 export type ReportResult = ReportAnswer['results'][number]
 
+/** Takes no new work, or takes it again. */
+export const Drain = z
+  .strictObject({
+    epoch: PositiveCount.optional().meta({
+      description:
+        'Given: this process drains, and no later one. An executor’s token must give it. Not given: the executor drains, whichever process it is, until an operator ends that.',
+    }),
+    enabled: z.boolean().optional().meta({
+      description: 'Default true. false with an epoch: ends its own drain; without: any.',
+    }),
+    reason: Text(1_000).optional().meta({ description: 'Kept in its history and in the audit.' }),
+  })
+  .meta({ id: 'Drain' })
+export type Drain = z.infer<typeof Drain>
+
+export const Clear = z
+  .strictObject({
+    reason: Text(1_000).optional().meta({ description: 'Kept in its history and in the audit.' }),
+  })
+  .meta({ id: 'Clear' })
+export type Clear = z.infer<typeof Clear>
+
+/** The process is gone, or is to be taken for gone. */
+export const Deregister = z
+  .strictObject({
+    epoch: PositiveCount.optional().meta({
+      description:
+        'Given: this process says that it goes; what it holds is given back. An executor’s token must give it. Not given: whichever process it is is cut off; what it holds is lost.',
+    }),
+    reason: Text(1_000).optional().meta({ description: 'Kept in its history and in the audit.' }),
+  })
+  .meta({ id: 'Deregister' })
+export type Deregister = z.infer<typeof Deregister>
+
+export const Deregistered = z
+  .object({
+    executor_id: z.string(),
+    epoch: PositiveCount.meta({ description: 'Of the process that is gone.' }),
+  })
+  .meta({ id: 'Deregistered' })
+export type Deregistered = z.infer<typeof Deregistered>
+
 export const Executor = z
   .object({
     executor_id: z.string(),
@@ -161,8 +204,18 @@ export const Executor = z
     queues: z.array(z.string()),
     capacity: Count,
     leases: Count,
-    state: z.enum(['online', 'silent']).meta({
-      description: 'silent: no heartbeat for three intervals.',
+    state: z.enum(['healthy', 'suspect', 'lost', 'deregistered']).meta({
+      description: 'By heartbeats. suspect: none for three intervals; lost: none for a lease TTL.',
+    }),
+    health: z.enum(['healthy', 'degraded', 'faulty']).meta({
+      description:
+        'By reports. degraded, after 3 failures in a row: one job at a time; healthy again after 5 successes. faulty, after 10 failures meanwhile: none until it is cleared.',
+    }),
+    failures: Count.meta({ description: 'healthy: in a row. Otherwise: while degraded.' }),
+    successes: Count.meta({ description: 'While degraded.' }),
+    draining: z.boolean().meta({ description: 'It is given no new work.' }),
+    drained_by: z.enum(['operator', 'executor']).nullable().meta({
+      description: 'operator: until an operator ends it; executor: until its process ends.',
     }),
     registered_at: Instant,
     heartbeat_at: Instant,
@@ -172,3 +225,35 @@ export type Executor = z.infer<typeof Executor>
 
 export const ExecutorList = z.object({ executors: z.array(Executor) })
 export type ExecutorList = z.infer<typeof ExecutorList>
+
+export const ExecutorChange = z
+  .object({
+    id: PositiveCount,
+    at: Instant,
+    epoch: PositiveCount,
+    axis: z.enum(['state', 'health', 'drain']),
+    from: z.string(),
+    to: z.string(),
+    reason: z.string().meta({
+      description:
+        'silent, heard, registered, deregistered; failures, successes, cleared; drained, undrained.',
+    }),
+    facts: z.record(z.string(), Json),
+  })
+  .meta({ id: 'ExecutorChange' })
+export type ExecutorChange = z.infer<typeof ExecutorChange>
+
+export const HistoryQuery = z.strictObject({
+  ...PageQuery,
+  cursor: z.coerce
+    .number()
+    .pipe(PositiveCount)
+    .optional()
+    .meta({ description: '`next_cursor` of the page before.' }),
+})
+export type HistoryQuery = z.infer<typeof HistoryQuery>
+
+export const ExecutorHistory = z
+  .object({ changes: z.array(ExecutorChange), next_cursor: Count.nullable() })
+  .meta({ id: 'ExecutorHistory' })
+export type ExecutorHistory = z.infer<typeof ExecutorHistory>

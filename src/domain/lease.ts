@@ -43,6 +43,7 @@ export const tiers = [
   'expired',
   'expired_before_failover',
   'new_epoch',
+  'deregistered',
   'undelivered',
   'effect_in_doubt',
   'cancel_unanswered',
@@ -56,7 +57,7 @@ export type Deferral = (typeof deferrals)[number]
 
 /** How it is known that an executor is gone. */
 export interface Loss {
-  tier: Extract<Tier, 'expired' | 'expired_before_failover' | 'new_epoch'>
+  tier: Extract<Tier, 'expired' | 'expired_before_failover' | 'new_epoch' | 'deregistered'>
   why: string
 }
 
@@ -147,6 +148,16 @@ export function endByRunTimeout(job: LockedJob, random: () => number = Math.rand
   const message = 'taken from its executor, which had not ended it long after run_timeout_ms'
   const error = { code: 'run_timeout', message, retryable: true }
   return heedCancel(endByFailure(end, error, random))
+}
+
+/** The executor has said that it goes, and gives back what it holds: nothing is spent. */
+export function endByDeparture(job: LockedJob): LeaseEnd {
+  return {
+    ...base(job, 'released', 'deregistered'),
+    raisesFence: true,
+    attempt: job.attempt - 1,
+    error: { code: 'executor_deregistered', message: 'its executor has left', retryable: true },
+  }
 }
 
 /** The executor never showed that it holds the job: the offer goes back and spends nothing. */

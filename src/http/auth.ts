@@ -29,6 +29,8 @@ export const access = {
   active: { surface: 'active', roles: 'anyone' },
   act: { surface: 'executor', roles: ['executor', 'admin'] },
   beat: { surface: 'executor', roles: ['executor', 'admin'], renewsLeases: true },
+  care: { surface: 'executor', roles: ['executor', 'operator', 'admin'] },
+  repair: { surface: 'executor', roles: ['operator', 'admin'] },
   submit: { surface: 'replica', roles: ['submit', 'operator', 'admin'] },
   readJobs: { surface: 'replica', roles: ['submit', 'read', 'operator', 'admin'] },
   readExecutor: { surface: 'replica', roles: ['executor', 'read', 'operator', 'admin'] },

@@ -33,6 +33,7 @@ import { bulkRoutes } from './routes/bulk.ts'
 import { cancelRoutes } from './routes/cancels.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { effectRoutes } from './routes/effects.ts'
+import { executorHealthRoutes } from './routes/executor-health.ts'
 import { executorRoutes } from './routes/executors.ts'
 import { healthRoutes } from './routes/health.ts'
 import { jobRoutes } from './routes/jobs.ts'
@@ -146,6 +147,7 @@ async function registerRoutes(app: Server, { services, expose }: ServerOptions) 
     retryRoutes,
     bulkRoutes,
     effectRoutes,
+    executorHealthRoutes,
     executorRoutes,
     lockRoutes,
     tokenRoutes,

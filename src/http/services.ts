@@ -4,6 +4,7 @@ import type { Cancels } from '../services/cancels.ts'
 import type { Cluster } from '../services/cluster.ts'
 import type { Effects } from '../services/effects.ts'
 import type { ExecutorDirectory } from '../services/executor-directory.ts'
+import type { ExecutorHealth } from '../services/executor-health.ts'
 import type { Executors } from '../services/executors.ts'
 import type { Heartbeats } from '../services/heartbeats.ts'
 import type { InFlight } from '../services/in-flight.ts'
@@ -24,6 +25,7 @@ export interface Services {
   directory: ExecutorDirectory
   effects: Effects
   executors: Executors
+  executorHealth: ExecutorHealth
   executorCalls: InFlight
   heartbeats: Heartbeats
   jobs: Jobs

@@ -13,7 +13,7 @@ export type Standing =
   | 'schema_behind'
   | 'schema_ahead'
 
-/** `replica`: submit, cancel, reads. `executor`: register, poll, heartbeat, report. `leader`: what is done to
+/** `replica`: submit, cancel, reads. `executor`: register, poll, heartbeat, report, drain and so on. `leader`: what is done to
  *  the one that holds the lock, recovering or active. */
 export type Surface = 'live' | 'ready' | 'active' | 'replica' | 'executor' | 'leader'
 

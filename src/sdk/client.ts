@@ -21,7 +21,16 @@ import type {
   EffectList,
   EffectResolve,
 } from '../contract/effects.ts'
-import type { ExecutorList } from '../contract/executors.ts'
+import type {
+  Clear,
+  Deregister,
+  Deregistered,
+  Drain,
+  Executor,
+  ExecutorHistory,
+  ExecutorList,
+  HistoryQuery,
+} from '../contract/executors.ts'
 import type {
   AttemptList,
   BatchAnswer,
@@ -203,6 +212,42 @@ export class Client {
     return this.#call({ path: '/v1/executors' })
   }
 
+  /** Throws ApiError not_found. */
+  getExecutor(id: string): Promise<Executor> {
+    return this.#call({ path: executorPath(id) })
+  }
+
+  /** How an executor was, newest first. */
+  listExecutorChanges(
+    id: string,
+    { cursor, limit = 50 }: Partial<HistoryQuery> = {},
+  ): Promise<ExecutorHistory> {
+    const query = new URLSearchParams({ limit: String(limit) })
+    if (cursor !== undefined) query.set('cursor', String(cursor))
+    return this.#call({ path: `${executorPath(id, 'history')}?${query}` })
+  }
+
+  /** No new work for an executor, whichever process it is, or `enabled: false`: work again. */
+  drainExecutor(id: string, drain: Drain = {}): Promise<Executor> {
+    return this.#call({ method: 'POST', path: executorPath(id, 'drain'), body: drain })
+  }
+
+  /** Takes a degraded or faulty executor for healthy. */
+  clearExecutor(id: string, clear: Clear = {}): Promise<Executor> {
+    return this.#call({ method: 'POST', path: executorPath(id, 'clear'), body: clear })
+  }
+
+  /** Cuts an executor off. Without an epoch it is not repeated after a broken answer: that might cut off the process
+   *  that came next. */
+  deregisterExecutor(id: string, deregister: Deregister = {}): Promise<Deregistered> {
+    return this.#call({
+      method: 'POST',
+      path: executorPath(id, 'deregister'),
+      body: deregister,
+      isRepeatable: deregister.epoch !== undefined,
+    })
+  }
+
   getStatus(): Promise<Status> {
     return this.#call({ path: '/v1/status' })
   }
@@ -261,6 +306,10 @@ export class Client {
       ...call,
     })
   }
+}
+
+function executorPath(id: string, what = ''): string {
+  return `/v1/executors/${encodeURIComponent(id)}${what && `/${what}`}`
 }
 
 function effectPath(jobId: string, key: string, verb: string): string {

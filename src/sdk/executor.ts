@@ -19,6 +19,8 @@ const registerMs = 2_000
 /** How long reports may still take once every handler has stopped on demand. */
 const lastReportsMs = 5_000
 const backoff = { baseMs: 500, factor: 2, capMs: 5_000 }
+/** How long a process that goes may take to say so. */
+const leaveMs = 1_000
 /** Refusals that no other try and no other replica would change. */
 const finalCodes = new Set(['unauthenticated', 'forbidden', 'stale_epoch', 'not_found'])
 const never = new AbortController().signal
@@ -68,7 +70,7 @@ export class Executor {
   }
 
   /** Registers, and works until `draining` aborts: then it takes no new work, finishes what it holds
-   *  and returns. `stopping` cuts that short: handlers are told to stop, and what they leave is given
+   *  deregisters and returns. `stopping` cuts that short: handlers are told to stop, and what they leave is given
    *  back. Throws ApiError if the control plane refuses this executor, and UnavailableError if it was
    *  stopped and could not report what it held. */
   async run(draining: AbortSignal, stopping: AbortSignal = never): Promise<void> {
@@ -98,6 +100,7 @@ export class Executor {
         this.#beat(ended),
         this.#reporter.run(this.#registered.epoch, ended),
       ])
+      await this.#leave()
     } catch (error) {
       if (!draining.aborted && !stopping.aborted) throw error
     } finally {
@@ -142,6 +145,22 @@ export class Executor {
         await this.#clock.sleep(fullJitter(failures, backoff), signal)
       }
     }
+  }
+
+  /** Where this does not get through, silence says the same a little later. */
+  async #leave(): Promise<void> {
+    if (this.#refused.signal.aborted || this.#held.size > 0) return
+    await this.#beats
+      .call({
+        method: 'POST',
+        path: this.#path('deregister'),
+        body: { epoch: this.#registered.epoch },
+        timeoutMs: leaveMs,
+        patienceMs: leaveMs,
+        isRepeatable: true,
+        signal: AbortSignal.timeout(leaveMs),
+      })
+      .catch(() => undefined)
   }
 
   async #poll(ended: AbortSignal): Promise<void> {
@@ -283,7 +302,7 @@ export class Executor {
     }
   }
 
-  #path(call: CallName): string {
+  #path(call: CallName | 'deregister'): string {
     return `/v1/executors/${encodeURIComponent(this.#o.executorId)}/${call}`
   }
 }

@@ -12,6 +12,10 @@ export interface Actor {
 
 export type AuditedAction =
   | 'effect.resolve'
+  | 'executor.clear'
+  | 'executor.deregister'
+  | 'executor.drain'
+  | 'executor.undrain'
   | 'job.bulk'
   | 'job.retry'
   | 'leader.step_down'

@@ -27,7 +27,6 @@ export interface ClusterOptions {
   watch: Watch
   replicaId: string
   name: string
-  heartbeatMs: number
   sweeps(): LoopState[]
   reaper(): Status['reaper']
   /** Gives the term up, and resolves when it is over. */
@@ -93,14 +92,14 @@ export class Cluster {
   }
 
   async status(): Promise<Status> {
-    const { db, heartbeatMs, sweeps, reaper } = this.#o
+    const { db, sweeps, reaper } = this.#o
     const [observed, [latest, before], replicas, queues, executors, leases, locks] =
       await Promise.all([
         observeLeader(db),
         listTerms(db, 2),
         listLiveReplicas(db),
         countQueues(db),
-        listExecutors(db, heartbeatMs),
+        listExecutors(db),
         listLeases(db, 100),
         lookAtHeldLocks(db, 100),
       ])

@@ -1,5 +1,7 @@
+import { allowance, type Standing } from '../domain/executor-health.ts'
 import { AppError } from '../errors.ts'
 import type { JobClass } from '../sql/classes.ts'
+import type { StandingRow } from '../sql/executor-health.ts'
 import type { RegisteredExecutor } from '../sql/executors.ts'
 import { Batcher } from './batcher.ts'
 
@@ -54,6 +56,14 @@ export interface DirectoryEntry {
   lastPollId: string | null
   /** The highest `seq` of its heartbeats; -1: none came with one. */
   heardSeq: number
+  standing: Standing
+  /** It is degraded, and held a job when it was last looked: no claim is worth while until that ends. */
+  isBusy: boolean
+}
+
+/** Whether a claim could give it anything now. */
+export function isOpenToWork({ standing, isBusy }: DirectoryEntry): boolean {
+  return allowance(standing, 1) > 0 && !(standing.health === 'degraded' && isBusy)
 }
 
 export interface ExecutorDirectoryOptions {
@@ -70,6 +80,8 @@ export class ExecutorDirectory {
   readonly #looks: Batcher<string, { found: RegisteredExecutor | undefined }>
   #entries = new Map<string, DirectoryEntry>()
   #profiles = new Map<string, Profile>()
+  /** How much was told of executors that are not in memory: a look that is under way may be older. */
+  #missed = 0
 
   constructor(options: ExecutorDirectoryOptions) {
     this.#o = options
@@ -93,9 +105,27 @@ export class ExecutorDirectory {
     profile.members += 1
     this.forget(executorId)
     this.#profiles.set(key, profile)
-    const entry: DirectoryEntry = { executorId, epoch, profile, lastPollId: null, heardSeq: -1 }
+    const { health, is_draining, is_deregistered, changes } = executor
+    const entry: DirectoryEntry = {
+      executorId,
+      epoch,
+      profile,
+      lastPollId: null,
+      heardSeq: -1,
+      standing: { health, is_draining, is_deregistered, changes },
+      isBusy: false,
+    }
     this.#entries.set(executorId, entry)
     return entry
+  }
+
+  /** What was committed of their standing. Words may cross on their way here: the later one counts. */
+  learn(standings: StandingRow[]): void {
+    for (const { executor_id, ...standing } of standings) {
+      const entry = this.#entries.get(executor_id)
+      if (!entry) this.#missed += 1
+      else if (entry.standing.changes < standing.changes) entry.standing = standing
+    }
   }
 
   /** The database is asked again when it is next met. */
@@ -125,7 +155,7 @@ export class ExecutorDirectory {
       entry = await this.#look(executorId)
     }
     if (!entry) throw new AppError('not_found', `no executor ${executorId} is registered`)
-    if (entry.epoch !== epoch) throw staleEpoch(executorId, epoch)
+    if (entry.epoch !== epoch || entry.standing.is_deregistered) throw staleEpoch(executorId, epoch)
     return entry
   }
 
@@ -133,7 +163,7 @@ export class ExecutorDirectory {
   current(executorId: string, epoch: number): DirectoryEntry {
     const entry = this.#entries.get(executorId)
     if (!entry) throw new AppError('database_unavailable', `${executorId} is to be looked up again`)
-    if (entry.epoch !== epoch) throw staleEpoch(executorId, epoch)
+    if (entry.epoch !== epoch || entry.standing.is_deregistered) throw staleEpoch(executorId, epoch)
     return entry
   }
 
@@ -151,9 +181,14 @@ export class ExecutorDirectory {
   }
 
   async #lookUp(executorIds: string[]) {
-    const rows = await this.#o.look([...new Set(executorIds)])
-    const found = new Map(rows.map((row) => [row.executor_id, row]))
-    return executorIds.map((executorId) => ({ found: found.get(executorId) }))
+    for (;;) {
+      const missed = this.#missed
+      const rows = await this.#o.look([...new Set(executorIds)])
+      if (missed !== this.#missed) continue
+      for (const row of rows) if (!this.#entries.has(row.executor_id)) this.put(row)
+      const found = new Map(rows.map((row) => [row.executor_id, row]))
+      return executorIds.map((executorId) => ({ found: found.get(executorId) }))
+    }
   }
 }
 

@@ -8,6 +8,7 @@ import { listExecutors, registerExecutors } from '../sql/executors.ts'
 import { endLeasesIfFenced, lockLeasesOfExecutors } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { Batcher } from './batcher.ts'
+import { endOwnDrains, recordHeard } from './executor-changes.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
 import type { Lane } from './lane.ts'
 import type { LeaseEnds } from './lease-ends.ts'
@@ -29,7 +30,7 @@ export interface ExecutorsOptions {
 }
 
 /** In one transaction; the sweep of leases takes back what is left of an older epoch. */
-const mostLeasesTakenBack = 2_000
+export const mostLeasesTakenBack = 2_000
 
 /** Registration, and executors as people see them. */
 export class Executors {
@@ -53,11 +54,11 @@ export class Executors {
   }
 
   async list(): Promise<Executor[]> {
-    return await listExecutors(this.#o.db, this.#o.heartbeatMs)
+    return await listExecutors(this.#o.db)
   }
 
   async get(executorId: string): Promise<Executor> {
-    const [executor] = await listExecutors(this.#o.db, this.#o.heartbeatMs, executorId)
+    const [executor] = await listExecutors(this.#o.db, executorId)
     if (!executor) throw new AppError('not_found', `no executor ${executorId} is registered`)
     return executor
   }
@@ -99,7 +100,10 @@ export class Executors {
           }),
         )
         if (ends.length > 0) await endLeasesIfFenced(tx, ends)
-        return { registered: await registerExecutors(tx, registrations), ends }
+        const registered = await registerExecutors(tx, registrations)
+        await recordHeard(tx, registered, 'registered')
+        await endOwnDrains(tx, registered)
+        return { registered, ends }
       })
     } catch (error) {
       for (const id of ids) {

@@ -9,8 +9,7 @@ import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
 import { tellCancels } from '../sql/cancels.ts'
 import type { Doors } from '../sql/doors.ts'
-import { touchExecutorsIfCurrent } from '../sql/executors.ts'
-
+import { type HeardExecutor, touchExecutorsIfCurrent } from '../sql/executors.ts'
 import {
   type ExtendedLease,
   extendLeasesIfHeld,
@@ -21,6 +20,7 @@ import {
 } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { Batcher } from './batcher.ts'
+import { recordHeard } from './executor-changes.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
 import { isJobId, toJson } from './json.ts'
 import type { Offers } from './offers.ts'
@@ -57,7 +57,7 @@ interface Written {
   /** Why, by job. */
   cancels: Map<string, string>
   standings: Map<string, JobStanding>
-  current: Set<string>
+  current: Map<string, HeardExecutor>
 }
 
 const rowBytes = 1_000
@@ -148,7 +148,9 @@ export class Heartbeats {
     }
     const heard = new Map(beats.map((beat) => [ownerKey(beat.owner), beat.owner]))
     const current = await touchExecutorsIfCurrent(tx, [...heard.values()])
-    return { extended, cancels, standings, current: new Set(current.map(ownerKey)) }
+    await recordHeard(tx, current, 'heard')
+    const heardNow = new Map(current.map((row) => [ownerKey(row), row]))
+    return { extended, cancels, standings, current: heardNow }
   }
 
   /** Why each of these jobs is to stop, of those that are; on every heartbeat until it is answered (invariant 6). */
@@ -161,7 +163,8 @@ export class Heartbeats {
   }
 
   #answer(term: Term, beat: Beat, written: Written): HeartbeatAnswer | AppError {
-    if (!written.current.has(ownerKey(beat.owner))) return this.#refuseStale(beat.owner)
+    const executor = written.current.get(ownerKey(beat.owner))
+    if (!executor) return this.#refuseStale(beat.owner)
     const isHeld = (lease: HeldLease) => written.extended.has(keyOf(lease))
     return {
       term: term.number,
@@ -178,7 +181,7 @@ export class Heartbeats {
           fence,
           reason: revokedBecause(written.standings.get(job_id)),
         })),
-      drain: false,
+      drain: executor.is_draining,
       switches: {},
     }
   }

@@ -10,7 +10,8 @@ import { type ClaimedRow, claimJobs, findHeldUnderPoll, listPolledLeases } from 
 import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
-import type { ExecutorDirectory } from './executor-directory.ts'
+import { Engagements } from './engagements.ts'
+import { type DirectoryEntry, type ExecutorDirectory, isOpenToWork } from './executor-directory.ts'
 import type { InFlight } from './in-flight.ts'
 import type { Lane } from './lane.ts'
 import type { LeaseEnds } from './lease-ends.ts'
@@ -18,7 +19,13 @@ import type { Offers } from './offers.ts'
 import type { ReadyClasses } from './ready-classes.ts'
 import { requireServing } from './serving.ts'
 import type { Waiter, WaitList } from './wait-list.ts'
-import { dealSlots, type Group, type WaitingPoll, WaitingPolls } from './waiting-polls.ts'
+import {
+  dealSlots,
+  type Group,
+  type WaitingPoll,
+  WaitingPolls,
+  withoutBusy,
+} from './waiting-polls.ts'
 
 export interface PollsOptions {
   db: Queryable
@@ -50,8 +57,8 @@ const answerBytes = limits.bodyBytes - 512 * 1_024
 export class Polls {
   readonly #o: PollsOptions
   readonly #waiting = new WaitingPolls()
-  /** Executors for which a claim is under way, until it is answered. */
-  readonly #claiming = new Map<string, Promise<void>>()
+  /** Those for which a claim is under way, until it is answered, or a report that may degrade them. */
+  readonly #engaged = new Engagements()
   /** Polls that came while their classes were ready: their time runs out only once a flush has had the
    *  chance to serve them, or one that waits for nothing would find nothing under load. */
   readonly #eager = new Set<Waiter<ClaimedRow[]>>()
@@ -68,7 +75,7 @@ export class Polls {
     requireServing(this.#o.gate)
     await directory.get(executorId, body.epoch)
     // An earlier poll of this executor may be about to be answered; its work counts first.
-    while (this.#claiming.has(executorId)) await this.#claiming.get(executorId)
+    await this.#engaged.free([executorId])
     const pollId = body.poll_id ?? null
     if (pollId !== null && pollId === directory.find(executorId)?.lastPollId) {
       const held = await this.#resend(executorId, body.epoch, pollId)
@@ -92,6 +99,24 @@ export class Polls {
   /** Ends the poll that waits for this executor under the epoch before. */
   cutOff(executorId: string, why: AppError): void {
     this.#find(executorId)?.waiter.fail(why)
+  }
+
+  /** No claim serves these executors while `fn` is under way, which may lower what they are to be given. */
+  async withoutClaims<T>(executorIds: string[], fn: () => Promise<T>): Promise<T> {
+    if (executorIds.length === 0) return await fn()
+    await this.#engaged.free(executorIds)
+    const end = this.#engaged.begin(executorIds)
+    try {
+      return await fn()
+    } finally {
+      end()
+      this.#kick()
+    }
+  }
+
+  /** Executors that were degraded and busy may be so no more. */
+  lookAgain(): void {
+    for (const entry of this.#waiting.entries()) entry.isBusy = false
   }
 
   /** The database has another epoch of this executor, or may have: what memory has of it goes. */
@@ -138,15 +163,23 @@ export class Polls {
 
   #enter(poll: WaitingPoll): void {
     this.#waiting.enter(poll)
-    if (this.#o.ready.within(poll.entry.profile.classIds).length > 0) {
+    const isOpen = this.#isOpen(poll.entry)
+    if (isOpen && this.#o.ready.within(poll.entry.profile.classIds).length > 0) {
       this.#eager.add(poll.waiter)
       poll.waiter.hold()
     }
     this.#kick()
   }
 
+  readonly #isOpen = (entry: DirectoryEntry) =>
+    isOpenToWork(entry) && !this.#engaged.has(entry.executorId)
+
   #kick(): void {
-    if (!this.#isFlushing && this.#waiting.groups(this.#o.ready).length > 0) void this.#flushAll()
+    if (!this.#isFlushing && this.#groups().length > 0) void this.#flushAll()
+  }
+
+  #groups(): Group[] {
+    return this.#waiting.groups(this.#o.ready, this.#isOpen)
   }
 
   /** Never rejects. */
@@ -157,7 +190,7 @@ export class Polls {
     for (let isDone = false; !isDone; ) {
       const eager = [...this.#eager]
       this.#eager.clear()
-      const groups = this.#waiting.groups(this.#o.ready)
+      const groups = this.#groups()
       const term = this.#o.gate.serving
       isDone = groups.length === 0 || !term
       if (term) for (const group of groups) await this.#flushIfReady(term, group)
@@ -199,30 +232,28 @@ export class Polls {
 
   async #serve(term: Term, group: Group): Promise<void> {
     const { ready, doors, leaseTtlMs } = this.#o
-    const polls = group.polls.filter(({ waiter }) => !waiter.isSettled)
-    const slots = dealSlots(polls)
-    if (slots.length === 0) return
+    const polls = group.polls.filter(
+      ({ entry, waiter }) => !waiter.isSettled && this.#isOpen(entry),
+    )
+    if (polls.length === 0) return
     const asOf = ready.now()
-    const done = Promise.withResolvers<void>()
+    const disengage = this.#engaged.begin(polls.map(({ entry }) => entry.executorId))
     // What is claimed for polls that a hand-over has ended goes back before the term does.
     const end = this.#o.executorCalls.begin()
-    for (const { entry, waiter } of polls) {
-      this.#claiming.set(entry.executorId, done.promise)
-      waiter.hold()
-    }
+    for (const { waiter } of polls) waiter.hold()
     try {
-      const rows = await doors.asLeader(term, (tx) =>
-        claimJobs(tx, group.classIds, slots, { leaseTtlMs, maxBytes: answerBytes }),
-      )
+      const { slots, rows } = await doors.asLeader(term, async (tx) => {
+        const slots = dealSlots(await withoutBusy(tx, polls))
+        if (slots.length === 0) return { slots, rows: [] }
+        const bounds = { leaseTtlMs, maxBytes: answerBytes }
+        return { slots, rows: await claimJobs(tx, group.classIds, slots, bounds) }
+      })
       const isCut = rows[0]?.is_cut ?? false
       if (rows.length < slots.length && !isCut) ready.drained(group.classIds, asOf)
       await this.#deliver(term, polls, rows)
     } finally {
-      for (const { entry, waiter } of polls) {
-        this.#claiming.delete(entry.executorId)
-        waiter.unhold()
-      }
-      done.resolve()
+      for (const { waiter } of polls) waiter.unhold()
+      disengage()
       end()
     }
   }

@@ -2,22 +2,27 @@ import { limits } from '../contract/common.ts'
 import type { Report, ReportItem, ReportResult } from '../contract/executors.ts'
 import { afterEnd, endByReport, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
 import { type Claimed, type Ended, judgeReport } from '../domain/report.ts'
-import { tooLarge } from '../errors.ts'
+import { AppError, tooLarge } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Doors } from '../sql/doors.ts'
-import { findEpochs } from '../sql/executors.ts'
+import { findHealth, type HealthRow } from '../sql/executor-health.ts'
 import { endLeasesIfFenced, lockJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { findEndedLeases, type LateReportRow, recordLateReports } from '../sql/reports.ts'
 import { Batcher } from './batcher.ts'
+import { countOutcomes } from './executor-changes.ts'
+import type { ExecutorDirectory } from './executor-directory.ts'
 import { isJobId, toJson } from './json.ts'
 import type { LeaseEnds } from './lease-ends.ts'
+import type { Polls } from './polls.ts'
 import { requireServing } from './serving.ts'
 
 export interface ReportsOptions {
   doors: Doors
   gate: Gate
   leaseEnds: LeaseEnds
+  directory: ExecutorDirectory
+  polls: Polls
 }
 
 interface Reported {
@@ -59,10 +64,31 @@ export class Reports {
   }
 
   async #flush(reports: Reported[]): Promise<ReportResult[][]> {
-    const term = requireServing(this.#o.gate)
-    const { answers, ends } = await this.#o.doors.asLeader(term, (tx) => settle(tx, reports))
-    this.#o.leaseEnds.announce(ends)
-    return answers
+    // A claim that is under way goes by how they stand; the next one knows what came of this.
+    const mayDegrade = reports
+      .filter(({ items }) => items.some(({ outcome }) => outcome === 'failed'))
+      .map(({ executorId }) => executorId)
+    return await this.#o.polls.withoutClaims([...new Set(mayDegrade)], async () => {
+      const { answers, ends } = await this.#settle(reports, mayDegrade)
+      this.#o.leaseEnds.announce(ends)
+      return answers
+    })
+  }
+
+  /** An unknown outcome may have degraded them all the same: then memory must not know better. */
+  async #settle(reports: Reported[], mayDegrade: string[]) {
+    const { doors, gate, directory, polls } = this.#o
+    const term = requireServing(gate)
+    try {
+      const settled = await doors.asLeader(term, (tx) => settle(tx, reports))
+      directory.learn(settled.standings)
+      return settled
+    } catch (error) {
+      for (const id of mayDegrade) {
+        polls.forget(id, new AppError('database_unavailable', `${id} may have been degraded`))
+      }
+      throw error
+    }
   }
 }
 
@@ -72,7 +98,8 @@ async function settle(tx: Queryable, reports: Reported[]) {
   const answers = reports.map((report) => report.items.map((item) => judge.judge(report, item)))
   if (judge.ends.length > 0) await endLeasesIfFenced(tx, judge.ends)
   if (judge.late.length > 0) await recordLateReports(tx, judge.late)
-  return { answers, ends: judge.ends }
+  const standings = await countOutcomes(tx, judge.ends, judge.executors)
+  return { answers, ends: judge.ends, standings }
 }
 
 /** What the items of one batch are judged by: rows that are locked, and that follow each verdict, so
@@ -80,20 +107,23 @@ async function settle(tx: Queryable, reports: Reported[]) {
 class Judge {
   readonly ends: LeaseEnd[] = []
   readonly late: LateReportRow[] = []
+  /** As they were when the jobs were locked. */
+  readonly executors: HealthRow[]
   readonly #jobs: Map<string, LockedJob>
   readonly #epochs: Map<string, number>
   readonly #ended: Map<string, Ended>
 
-  private constructor(jobs: LockedJob[], epochs: Map<string, number>, ended: Map<string, Ended>) {
+  private constructor(jobs: LockedJob[], executors: HealthRow[], ended: Map<string, Ended>) {
+    this.executors = executors
     this.#jobs = new Map(jobs.map((job) => [job.id, job]))
-    this.#epochs = epochs
+    this.#epochs = new Map(executors.map(({ executor_id, epoch }) => [executor_id, epoch]))
     this.#ended = ended
   }
 
   static async open(tx: Queryable, reports: Reported[]): Promise<Judge> {
     const items = reports.flatMap((report) => report.items)
-    const ids = new Set(items.map(({ job_id }) => job_id.toLowerCase()).filter(isJobId))
-    const jobs = await lockJobs(tx, [...ids])
+    const jobIds = new Set(items.map(({ job_id }) => job_id.toLowerCase()).filter(isJobId))
+    const jobs = await lockJobs(tx, [...jobIds])
     const fences = new Map(jobs.map((job) => [job.id, job]))
     const past = items
       .map(({ job_id, fence }) => ({ job_id: job_id.toLowerCase(), fence }))
@@ -102,10 +132,10 @@ class Judge {
         return job !== undefined && !(job.state === 'leased' && job.fence === fence)
       })
     const ended = past.length > 0 ? await findEndedLeases(tx, past) : []
-    const epochs = await findEpochs(tx, [...new Set(reports.map(({ executorId }) => executorId))])
+    const ids = [...new Set(reports.map(({ executorId }) => executorId))]
     return new Judge(
       jobs,
-      epochs,
+      await findHealth(tx, ids),
       new Map(ended.map((row) => [leaseKey(row.job_id, row.fence), row])),
     )
   }

@@ -15,6 +15,7 @@ import { ClassCatalog } from './class-catalog.ts'
 import { Effects } from './effects.ts'
 import { ExecutorActs } from './executor-acts.ts'
 import { ExecutorDirectory } from './executor-directory.ts'
+import { ExecutorHealth } from './executor-health.ts'
 import { Executors } from './executors.ts'
 import { FailedLogins } from './failed-logins.ts'
 import { Heartbeats } from './heartbeats.ts'
@@ -55,7 +56,7 @@ export type Wiring = ReturnType<typeof wireServices>
 /** What the services share, and the services themselves. */
 export function wireServices(o: WiringOptions) {
   const shared = wireShared(o)
-  const { leaseEnds, waits, offers, reaper, wakeNudge, tokenCache } = shared
+  const { leaseEnds, waits, reaper, wakeNudge, tokenCache } = shared
   const { config, clientDb, doors, log, sendHint } = o
   const work = wireWork(o, shared)
   const tokens = new Tokens({
@@ -69,9 +70,7 @@ export function wireServices(o: WiringOptions) {
   leaseEnds.subscribe((ends) => {
     reaper.taken(ends)
     if (log.isLevelEnabled('debug')) for (const end of ends) logEnd(log, end)
-    for (const { job } of ends) {
-      if (job.executor_id !== null) offers.settle(job.executor_id, job.id, job.fence)
-    }
+    for (const { job } of ends) forgetLease(job, shared)
     waits.settled(ends.filter(({ to }) => isFinal(to)).map(({ job }) => job.id))
     if (ends.some(isDelayed)) wakeNudge.nudge()
     work.polls.markReady(ends.filter(isClaimable).map(({ job }) => job.class_id))
@@ -110,6 +109,16 @@ function submitted({ gate, sendHint }: WiringOptions, wakeNudge: Nudge, polls: P
       if (hasScheduled) sendHint({ type: 'due' })
     }
   }
+}
+
+function forgetLease(
+  { executor_id, id, fence }: LeaseEnd['job'],
+  { offers, directory }: Pick<ReturnType<typeof wireShared>, 'offers' | 'directory'>,
+): void {
+  if (executor_id === null) return
+  offers.settle(executor_id, id, fence)
+  const entry = directory.find(executor_id)
+  if (entry) entry.isBusy = false
 }
 
 /** Whatever ended it, a report or a sweep. */
@@ -167,7 +176,8 @@ function wireWork(o: WiringOptions, shared: ReturnType<typeof wireShared>) {
       lostLeaseBudget,
     }),
     heartbeats: new Heartbeats({ ...o, ...shared, ...timings, polls }),
-    reports: new Reports({ ...o, ...shared }),
+    reports: new Reports({ ...o, ...shared, polls }),
+    executorHealth: new ExecutorHealth({ ...o, ...shared, polls, lostLeaseBudget }),
     locks: new Locks({
       ...o,
       ...shared,

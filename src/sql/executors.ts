@@ -1,4 +1,6 @@
+import type { ExecutorState, Standing, Trouble } from '../domain/executor-health.ts'
 import { columns } from './columns.ts'
+import { standingColumns } from './executor-health.ts'
 import type { Queryable } from './pool.ts'
 
 export interface Registration {
@@ -8,16 +10,25 @@ export interface Registration {
   capacity: number
 }
 
-export interface RegisteredExecutor extends Registration {
+export interface RegisteredExecutor extends Registration, Standing {
   epoch: number
 }
+
+/** One that has just come, with what is still said of the process before. */
+export interface ArrivedExecutor extends RegisteredExecutor {
+  state: ExecutorState
+  drained: boolean
+  drained_epoch: number | null
+}
+
+const registeredColumns = `executor_id, epoch, labels, queues, capacity, ${standingColumns}`
 
 /** Raises the epoch of each executor: whoever acts under an older one is cut off from here on. */
 export async function registerExecutors(
   tx: Queryable,
   registrations: Registration[],
-): Promise<RegisteredExecutor[]> {
-  const { rows } = await tx.query<RegisteredExecutor>({
+): Promise<ArrivedExecutor[]> {
+  const { rows } = await tx.query<ArrivedExecutor>({
     name: 'register_executors',
     text: `
       INSERT INTO executors (executor_id, epoch, labels, queues, capacity, registered_at, heartbeat_at)
@@ -30,7 +41,7 @@ export async function registerExecutors(
         epoch = executors.epoch + 1, labels = EXCLUDED.labels, queues = EXCLUDED.queues,
         capacity = EXCLUDED.capacity, registered_at = EXCLUDED.registered_at,
         heartbeat_at = EXCLUDED.heartbeat_at
-      RETURNING executor_id, epoch, labels, queues, capacity`,
+      RETURNING state, drained, drained_epoch, ${registeredColumns}`,
     values: columns(
       registrations.map((registration) => ({
         ...registration,
@@ -44,12 +55,20 @@ export async function registerExecutors(
   return rows
 }
 
+export interface HeardExecutor {
+  executor_id: string
+  epoch: number
+  /** As recorded: what is not healthy is, from now on. */
+  state: ExecutorState
+  is_draining: boolean
+}
+
 /** Notes that these executors were heard, each under its current epoch; the others are left out. */
 export async function touchExecutorsIfCurrent(
   tx: Queryable,
   heard: { executor_id: string; epoch: number }[],
-): Promise<{ executor_id: string; epoch: number }[]> {
-  const { rows } = await tx.query<{ executor_id: string; epoch: number }>({
+): Promise<HeardExecutor[]> {
+  const { rows } = await tx.query<HeardExecutor>({
     name: 'touch_executors_if_current',
     text: `
       WITH heard AS MATERIALIZED (
@@ -60,13 +79,12 @@ export async function touchExecutorsIfCurrent(
       )
       UPDATE executors x SET heartbeat_at = clock_timestamp()
       FROM heard WHERE x.executor_id = heard.executor_id
-      RETURNING x.executor_id, x.epoch`,
+      RETURNING x.executor_id, x.epoch, x.state,
+        x.drained OR coalesce(x.drained_epoch = x.epoch, false) AS is_draining`,
     values: columns(heard, ['executor_id', 'epoch']),
   })
   return rows
 }
-
-const registeredColumns = 'executor_id, epoch, labels, queues, capacity'
 
 /** Executors heard of late, and all that hold leases: whoever may call soon. */
 export async function listRegistered(db: Queryable): Promise<RegisteredExecutor[]> {
@@ -100,28 +118,47 @@ export async function findEpochs(tx: Queryable, ids: string[]): Promise<Map<stri
   return new Map(rows.map((row) => [row.executor_id, row.epoch]))
 }
 
-export interface ExecutorRow extends RegisteredExecutor {
+/** Raises the epoch of an executor that is gone, so that nobody acts under it any more; undefined: that epoch is
+ *  not current. */
+export async function deregisterIfCurrent(
+  tx: Queryable,
+  executorId: string,
+  epoch: number,
+): Promise<RegisteredExecutor | undefined> {
+  const { rows } = await tx.query<RegisteredExecutor>({
+    name: 'deregister_if_current',
+    text: `UPDATE executors SET epoch = epoch + 1, deregistered_epoch = epoch,
+        state = 'deregistered', changes = changes + 1
+      WHERE executor_id = $1 AND epoch = $2 AND deregistered_epoch IS DISTINCT FROM epoch - 1
+      RETURNING ${registeredColumns}`,
+    values: [executorId, epoch],
+  })
+  return rows[0]
+}
+
+export interface ExecutorRow extends Registration, Trouble {
+  epoch: number
   leases: number
-  state: 'online' | 'silent'
+  state: ExecutorState
+  draining: boolean
+  drained_by: 'operator' | 'executor' | null
   registered_at: string
   heartbeat_at: string
 }
 
 /** Executors as people see them, or one of them. */
-export async function listExecutors(
-  db: Queryable,
-  heartbeatMs: number,
-  executorId?: string,
-): Promise<ExecutorRow[]> {
+export async function listExecutors(db: Queryable, executorId?: string): Promise<ExecutorRow[]> {
   const { rows } = await db.query<ExecutorRow>({
-    text: `SELECT x.*,
+    text: `SELECT x.executor_id, x.epoch, x.labels, x.queues, x.capacity,
         (SELECT count(*) FROM jobs j WHERE j.state = 'leased' AND j.executor_id = x.executor_id)
           AS leases,
-        CASE WHEN x.heartbeat_at > clock_timestamp() - 3 * $1 * interval '1 millisecond'
-          THEN 'online' ELSE 'silent' END AS state
-      FROM executors x WHERE $2::text IS NULL OR x.executor_id = $2
+        x.state, x.health, x.failures, x.successes, d.drained_by IS NOT NULL AS draining,
+        d.drained_by, x.registered_at, x.heartbeat_at
+      FROM executors x CROSS JOIN LATERAL (SELECT CASE WHEN x.drained THEN 'operator'
+        WHEN x.drained_epoch = x.epoch THEN 'executor' END AS drained_by) d
+      WHERE $1::text IS NULL OR x.executor_id = $1
       ORDER BY x.executor_id LIMIT 10000`,
-    values: [heartbeatMs, executorId ?? null],
+    values: [executorId ?? null],
   })
   return rows
 }

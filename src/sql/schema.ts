@@ -58,14 +58,34 @@ export interface Effects {
   state: 'begun' | 'committed' | 'aborted' | 'in_doubt'
 }
 
-export interface Executors {
-  capacity: number
+export interface ExecutorEvents {
+  at: Generated<string>
+  axis: 'state' | 'health' | 'drain'
+  became: string
   epoch: number
   executor_id: string
+  facts: Generated<ColumnType<unknown, string, string>>
+  id: Generated<number>
+  reason: string
+  was: string
+}
+
+export interface Executors {
+  capacity: number
+  changes: Generated<number>
+  deregistered_epoch: number | null
+  drained: Generated<boolean>
+  drained_epoch: number | null
+  epoch: number
+  executor_id: string
+  failures: Generated<number>
+  health: Generated<'healthy' | 'degraded' | 'faulty'>
   heartbeat_at: string
   labels: ColumnType<Record<string, string>, string, string>
   queues: string[]
   registered_at: string
+  state: Generated<'healthy' | 'suspect' | 'lost' | 'deregistered'>
+  successes: Generated<number>
 }
 
 export interface Jobs {
@@ -227,6 +247,7 @@ export interface Database {
   audit: Audit
   classes: Classes
   effects: Effects
+  executor_events: ExecutorEvents
   executors: Executors
   jobs: Jobs
   late_effects: LateEffects

@@ -111,6 +111,7 @@ const rights = {
   tokens: ['SELECT', 'INSERT', 'UPDATE'],
   audit: ['SELECT', 'INSERT'],
   executors: ['SELECT', 'INSERT', 'UPDATE'],
+  executor_events: ['SELECT', 'INSERT', 'DELETE'],
   classes: ['SELECT', 'INSERT'],
   jobs: ['SELECT', 'INSERT', 'UPDATE'],
   attempts: ['SELECT', 'INSERT'],

@@ -15,6 +15,7 @@ export function scanClaimable(db: Queryable, catalog: ClassCatalog, polls: Polls
       if (!polls.isWaitedFor) return { counts: {} }
       const { classes, claimable } = await probeClaimable(db, polls.waitedClasses())
       if (classes !== catalog.classes.size) await catalog.load()
+      polls.lookAgain()
       polls.markReady(claimable)
       return { counts: {} }
     },

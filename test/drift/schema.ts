@@ -28,6 +28,9 @@ const columns = {
   'jobs.state':
     "Generated<'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'>",
   'classes.requires': 'ColumnType<Record<string, string>, string, string>',
+  'executor_events.axis': "'state' | 'health' | 'drain'",
+  'executors.health': "Generated<'healthy' | 'degraded' | 'faulty'>",
+  'executors.state': "Generated<'healthy' | 'suspect' | 'lost' | 'deregistered'>",
   'executors.labels': 'ColumnType<Record<string, string>, string, string>',
   'replicas.role': "'all' | 'api'",
   'terms.recovery': 'Generated<ColumnType<PhaseDone[], string, string>>',

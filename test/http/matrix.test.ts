@@ -86,6 +86,17 @@ const table: Record<string, Row> = {
       reports: [{ job_id, fence, outcome: 'succeeded' }],
     }),
   },
+  'POST /v1/executors/{id}/drain': {
+    roles: ['executor', 'operator', 'admin'],
+    body: ({ epoch }) => ({ epoch }),
+  },
+  'POST /v1/executors/{id}/clear': { roles: ['operator', 'admin'], body: () => ({}) },
+  // The last that its epoch is good for.
+  'POST /v1/executors/{id}/deregister': {
+    roles: ['executor', 'operator', 'admin'],
+    body: ({ epoch }) => ({ epoch }),
+  },
+  'GET /v1/executors/{id}/history': { roles: ['executor', ...readers] },
   'GET /v1/executors': { roles: readers },
   'GET /v1/executors/{id}': { roles: ['executor', ...readers] },
   'POST /v1/locks/{name}/acquire': {

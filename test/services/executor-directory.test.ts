@@ -7,6 +7,10 @@ const executor = (epoch: number) => ({
   labels: {},
   queues: ['q'],
   capacity: 1,
+  health: 'healthy' as const,
+  is_draining: false,
+  is_deregistered: false,
+  changes: 0,
 })
 
 /** A directory beside a database that has the executor under this epoch, and the looks that it took. */

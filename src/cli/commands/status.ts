@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import type { Status } from '../../contract/cluster.ts'
+import { executorTable } from '../executor-lines.ts'
 import { lockTable } from '../lock-table.ts'
 import { type ClientFlags, useClient, withClientOptions } from '../options.ts'
 import { ago, printJson, printLines, table } from '../print.ts'
@@ -22,7 +23,7 @@ function statusLines(status: Status): string[] {
     ...leaderLines(status),
     ...section('replicas', replicaTable(status)),
     ...section('queues', queueTable(status)),
-    ...section('executors', executorTable(status)),
+    ...section('executors', executorTable(status.executors)),
     ...section('leases, those that expire first', leaseTable(status)),
     ...reaperLines(status),
     ...section(`named locks, ${status.locks_held} held`, lockTable(status.locks.slice(0, 10))),
@@ -63,21 +64,6 @@ function queueTable({ queues }: Status): string[] {
       queue.leased,
       queue.failed,
       ago(queue.oldest_available_at),
-    ]),
-  )
-}
-
-function executorTable({ executors }: Status): string[] {
-  return table(
-    ['executor', 'epoch', 'state', 'leases', 'capacity', 'queues', 'heartbeat'],
-    executors.map((executor) => [
-      executor.executor_id,
-      executor.epoch,
-      executor.state,
-      executor.leases,
-      executor.capacity,
-      executor.queues.join(','),
-      ago(executor.heartbeat_at),
     ]),
   )
 }

@@ -57,7 +57,7 @@ export const executorLost: Staging = (ground) => {
       await agent.exited
       await ground.until(async () => {
         const { body } = await ground.replica('one').api.get('/v1/executors/gpu-7')
-        return body.state === 'silent'
+        return body.state === 'suspect'
       })
     },
     'gpu-7 was started again': async () => {
