@@ -53,5 +53,5 @@ export async function startExecutor(
     return (await client.submit({ kind: 'x', queue, payload, max_attempts, backoff })).job.id
   }
   const settled = (id: string) => client.waitForJob(id, 20_000)
-  return { api, app, events, stopping, ended, client, submit, settled }
+  return { api, app, events, draining, stopping, ended, client, submit, settled, executorId: queue }
 }

@@ -1,0 +1,108 @@
+import { randomUUID } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { useDatabase } from '../support/database.ts'
+import { startWorker, type Worker } from '../support/health.ts'
+
+const db = useDatabase()
+
+/** What its process is told from now on. */
+async function expectGone(worker: Worker, epoch: number, held: { job_id: string; fence: number }) {
+  for (const [verb, body] of [
+    ['poll', { epoch, wait_ms: 0 }],
+    ['heartbeat', { epoch }],
+    ['drain', { epoch }],
+  ] as const) {
+    expect(await worker.post(verb, body)).toMatchObject({
+      status: 409,
+      body: { code: 'stale_epoch' },
+    })
+  }
+  const { job_id, fence } = held
+  const report = { job_id, fence, outcome: 'succeeded' }
+  expect(await worker.api.report(worker.executor, epoch, report)).toMatchObject([
+    { status: 'rejected', reason: 'stale_epoch' },
+  ])
+}
+
+test('an executor that goes gives back what it holds, and spends nothing', async () => {
+  const worker = await startWorker(db)
+  const { api, executor, epoch } = worker
+  const [id = ''] = await worker.submit()
+  const [held] = await worker.poll()
+  if (!held) throw new Error('there was no job')
+  const lease = { executor_id: executor, epoch, fence: held.fence }
+  const begin = { ...lease, begin_id: randomUUID(), on_doubt: 'reconcile' }
+  await api.must(200, api.post(`/v1/jobs/${id}/effects/deploy/begin`, begin))
+  const gone = await worker.post('deregister', { epoch })
+  expect(gone).toMatchObject({ status: 200, body: { executor_id: executor, epoch } })
+  expect(await api.job(id)).toMatchObject({ state: 'available', attempt: 0, lost_leases: 0 })
+  expect((await api.get(`/v1/jobs/${id}/attempts`)).body.attempts).toMatchObject([
+    { outcome: 'released', error: { code: 'executor_deregistered' } },
+  ])
+  expect((await api.get(`/v1/jobs/${id}/effects`)).body.effects).toMatchObject([
+    { state: 'in_doubt' },
+  ])
+  expect(await worker.get()).toMatchObject({ state: 'deregistered', leases: 0 })
+  await expectGone(worker, epoch, held)
+  // Nor under the epoch that nobody was given.
+  expect((await worker.post('poll', { epoch: epoch + 1, wait_ms: 0 })).body.code).toBe(
+    'stale_epoch',
+  )
+  expect((await worker.post('deregister', { epoch: epoch + 1 })).body.code).toBe('stale_epoch')
+  expect(await worker.post('deregister', { epoch })).toMatchObject({
+    status: 200,
+    body: gone.body,
+  })
+  worker.epoch = await api.register(executor, { queues: [worker.queue] })
+  expect(worker.epoch).toBeGreaterThan(epoch)
+  expect(await worker.get()).toMatchObject({ state: 'healthy' })
+  expect(await worker.poll()).toMatchObject([{ job_id: id }])
+  // Sent once more, late: it has nothing to do with the process that came after.
+  expect((await worker.post('deregister', { epoch })).body).toEqual(gone.body)
+  expect(await worker.get()).toMatchObject({ state: 'healthy', leases: 1 })
+  expect(await worker.history()).toEqual([
+    'state healthy → deregistered, deregistered',
+    'state deregistered → healthy, registered',
+  ])
+})
+
+test('an operator cuts off a live executor: its poll ends, and what it holds is lost to it', async () => {
+  const worker = await startWorker(db)
+  const { api, executor, epoch } = worker
+  const [id = ''] = await worker.submit()
+  const [held] = await worker.poll()
+  if (!held) throw new Error('there was no job')
+  const waiting = worker.post('poll', { epoch, wait_ms: 20_000 })
+  while ((await api.get('/metrics')).body.match(/waiting_requests\{for="poll"\} 1/) === null);
+  const cut = await worker.post('deregister', { reason: 'it hangs' })
+  expect(cut).toMatchObject({ status: 200, body: { epoch } })
+  expect(await waiting).toMatchObject({ status: 409, body: { code: 'stale_epoch' } })
+  expect(await api.job(id)).toMatchObject({ state: 'available', attempt: 0, lost_leases: 1 })
+  await expectGone(worker, epoch, held)
+  expect((await worker.post('deregister')).body).toEqual(cut.body)
+  const { entries } = (await api.get('/v1/audit')).body
+  const told = entries.filter(({ subject }: { subject: string }) => subject === executor)
+  expect(told).toMatchObject([{ action: 'executor.deregister', reason: 'it hangs' }])
+})
+
+test('an executor that holds more than one transaction takes back is ended all the same', async () => {
+  const worker = await startWorker(db)
+  await db.sql(
+    `WITH class AS (
+        INSERT INTO classes (queue, kind, requires) VALUES ($1, 'x', '{}') RETURNING class_id)
+      INSERT INTO jobs (id, queue, kind, class_id, state, scheduled, priority, run_at, claim_at, fence,
+        attempt, max_attempts, backoff_base_ms, backoff_factor, backoff_cap_ms, on_silence,
+        executor_id, epoch, leased_at, lease_expires_at, labels, payload)
+      SELECT gen_random_uuid(), $1, 'x', class_id, 'leased', false, 0, now(), now(), 1, 1, 5, 1, 1, 1,
+        'continue', $2, $3, now(), now() + interval '1 minute', '{}', '{}'
+      FROM class, generate_series(1, 2500)`,
+    [worker.queue, worker.executor, worker.epoch],
+  )
+  await worker.api.must(200, worker.post('deregister', { epoch: worker.epoch }))
+  expect(
+    await db.sql(
+      'SELECT state, lost_leases, count(*)::int AS n FROM jobs WHERE queue = $1 GROUP BY 1, 2',
+      [worker.queue],
+    ),
+  ).toEqual([{ state: 'available', lost_leases: 0, n: 2_500 }])
+})
