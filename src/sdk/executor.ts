@@ -8,6 +8,7 @@ import type { CallName, ExecutorOptions } from './executor-options.ts'
 import { HeldJobs } from './held-jobs.ts'
 import { toError } from './json.ts'
 import { LeaseCalls } from './lease-calls.ts'
+import { leave } from './leave.ts'
 import { ReplicaList } from './replica-list.ts'
 import { Reporter } from './reporter.ts'
 import { Transport } from './transport.ts'
@@ -19,8 +20,6 @@ const registerMs = 2_000
 /** How long reports may still take once every handler has stopped on demand. */
 const lastReportsMs = 5_000
 const backoff = { baseMs: 500, factor: 2, capMs: 5_000 }
-/** How long a process that goes may take to say so. */
-const leaveMs = 1_000
 /** Refusals that no other try and no other replica would change. */
 const finalCodes = new Set(['unauthenticated', 'forbidden', 'stale_epoch', 'not_found'])
 const never = new AbortController().signal
@@ -147,20 +146,9 @@ export class Executor {
     }
   }
 
-  /** Where this does not get through, silence says the same a little later. */
   async #leave(): Promise<void> {
     if (this.#refused.signal.aborted || this.#held.size > 0) return
-    await this.#beats
-      .call({
-        method: 'POST',
-        path: this.#path('deregister'),
-        body: { epoch: this.#registered.epoch },
-        timeoutMs: leaveMs,
-        patienceMs: leaveMs,
-        isRepeatable: true,
-        signal: AbortSignal.timeout(leaveMs),
-      })
-      .catch(() => undefined)
+    await leave(this.#beats, this.#path('deregister'), this.#registered.epoch)
   }
 
   async #poll(ended: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 /** Executors that something is under way for that bears on what they are given: a claim, or a report that may degrade
- *  them. For each, one at a time: no claim goes by a standing that is just being changed. */
+ *  them. For each, one thing after the other: no claim goes by a standing that is just being changed. */
 export class Engagements {
   readonly #ends = new Map<string, Promise<void>>()
 
@@ -7,22 +7,30 @@ export class Engagements {
     return this.#ends.has(executorId)
   }
 
-  /** Resolves once none of them is engaged; in the same turn they may be. */
-  async free(executorIds: string[]): Promise<void> {
-    for (;;) {
-      const ends = executorIds.map((id) => this.#ends.get(id)).filter((end) => end !== undefined)
-      if (ends.length === 0) return
-      await Promise.all(ends)
-    }
+  /** Resolves once it is not engaged. */
+  async free(executorId: string): Promise<void> {
+    while (this.#ends.has(executorId)) await this.#ends.get(executorId)
   }
 
-  /** Engages those that are free; the returned function ends it. */
+  /** Engages executors from now on, until the returned function is called. */
   begin(executorIds: string[]): () => void {
     const { promise, resolve } = Promise.withResolvers<void>()
     for (const id of executorIds) this.#ends.set(id, promise)
     return () => {
-      for (const id of executorIds) this.#ends.delete(id)
+      for (const id of executorIds) if (this.#ends.get(id) === promise) this.#ends.delete(id)
       resolve()
+    }
+  }
+
+  /** Runs `fn` once what is under way for them has ended; whatever comes later comes after it. */
+  async during<T>(executorIds: string[], fn: () => Promise<T>): Promise<T> {
+    const before = executorIds.map((id) => this.#ends.get(id))
+    const end = this.begin(executorIds)
+    try {
+      await Promise.all(before)
+      return await fn()
+    } finally {
+      end()
     }
   }
 }

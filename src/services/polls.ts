@@ -10,7 +10,7 @@ import { type ClaimedRow, claimJobs, findHeldUnderPoll, listPolledLeases } from 
 import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
-import { Engagements } from './engagements.ts'
+import type { Engagements } from './engagements.ts'
 import { type DirectoryEntry, type ExecutorDirectory, isOpenToWork } from './executor-directory.ts'
 import type { InFlight } from './in-flight.ts'
 import type { Lane } from './lane.ts'
@@ -38,6 +38,8 @@ export interface PollsOptions {
   offers: Offers
   waitList: WaitList
   executorCalls: InFlight
+  /** A claim is one, until it is answered. */
+  engagements: Engagements
   leaseEnds: LeaseEnds
   /** Shared with registration: no claim is under way while an epoch is raised. */
   lane: Lane
@@ -57,8 +59,9 @@ const answerBytes = limits.bodyBytes - 512 * 1_024
 export class Polls {
   readonly #o: PollsOptions
   readonly #waiting = new WaitingPolls()
-  /** Those for which a claim is under way, until it is answered, or a report that may degrade them. */
-  readonly #engaged = new Engagements()
+  /** Whether a claim may serve it now. */
+  readonly #isOpen = (entry: DirectoryEntry) =>
+    isOpenToWork(entry) && !this.#o.engagements.has(entry.executorId)
   /** Polls that came while their classes were ready: their time runs out only once a flush has had the
    *  chance to serve them, or one that waits for nothing would find nothing under load. */
   readonly #eager = new Set<Waiter<ClaimedRow[]>>()
@@ -75,7 +78,7 @@ export class Polls {
     requireServing(this.#o.gate)
     await directory.get(executorId, body.epoch)
     // An earlier poll of this executor may be about to be answered; its work counts first.
-    await this.#engaged.free([executorId])
+    await this.#o.engagements.free(executorId)
     const pollId = body.poll_id ?? null
     if (pollId !== null && pollId === directory.find(executorId)?.lastPollId) {
       const held = await this.#resend(executorId, body.epoch, pollId)
@@ -99,19 +102,6 @@ export class Polls {
   /** Ends the poll that waits for this executor under the epoch before. */
   cutOff(executorId: string, why: AppError): void {
     this.#find(executorId)?.waiter.fail(why)
-  }
-
-  /** No claim serves these executors while `fn` is under way, which may lower what they are to be given. */
-  async withoutClaims<T>(executorIds: string[], fn: () => Promise<T>): Promise<T> {
-    if (executorIds.length === 0) return await fn()
-    await this.#engaged.free(executorIds)
-    const end = this.#engaged.begin(executorIds)
-    try {
-      return await fn()
-    } finally {
-      end()
-      this.#kick()
-    }
   }
 
   /** Executors that were degraded and busy may be so no more. */
@@ -170,9 +160,6 @@ export class Polls {
     }
     this.#kick()
   }
-
-  readonly #isOpen = (entry: DirectoryEntry) =>
-    isOpenToWork(entry) && !this.#engaged.has(entry.executorId)
 
   #kick(): void {
     if (!this.#isFlushing && this.#groups().length > 0) void this.#flushAll()
@@ -237,7 +224,7 @@ export class Polls {
     )
     if (polls.length === 0) return
     const asOf = ready.now()
-    const disengage = this.#engaged.begin(polls.map(({ entry }) => entry.executorId))
+    const disengage = this.#o.engagements.begin(polls.map(({ entry }) => entry.executorId))
     // What is claimed for polls that a hand-over has ended goes back before the term does.
     const end = this.#o.executorCalls.begin()
     for (const { waiter } of polls) waiter.hold()

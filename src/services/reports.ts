@@ -10,6 +10,7 @@ import { endLeasesIfFenced, lockJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { findEndedLeases, type LateReportRow, recordLateReports } from '../sql/reports.ts'
 import { Batcher } from './batcher.ts'
+import type { Engagements } from './engagements.ts'
 import { countOutcomes } from './executor-changes.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
 import { isJobId, toJson } from './json.ts'
@@ -23,6 +24,7 @@ export interface ReportsOptions {
   leaseEnds: LeaseEnds
   directory: ExecutorDirectory
   polls: Polls
+  engagements: Engagements
 }
 
 interface Reported {
@@ -64,15 +66,21 @@ export class Reports {
   }
 
   async #flush(reports: Reported[]): Promise<ReportResult[][]> {
-    // A claim that is under way goes by how they stand; the next one knows what came of this.
     const mayDegrade = reports
       .filter(({ items }) => items.some(({ outcome }) => outcome === 'failed'))
       .map(({ executorId }) => executorId)
-    return await this.#o.polls.withoutClaims([...new Set(mayDegrade)], async () => {
-      const { answers, ends } = await this.#settle(reports, mayDegrade)
-      this.#o.leaseEnds.announce(ends)
-      return answers
-    })
+    const { engagements, leaseEnds, polls } = this.#o
+    try {
+      // After the claim that goes by how they stand; the next one knows what came of this.
+      return await engagements.during([...new Set(mayDegrade)], async () => {
+        const { answers, ends } = await this.#settle(reports, mayDegrade)
+        leaseEnds.announce(ends)
+        return answers
+      })
+    } finally {
+      // Polls that were kept from claims meanwhile.
+      if (mayDegrade.length > 0) polls.markReady([])
+    }
   }
 
   /** An unknown outcome may have degraded them all the same: then memory must not know better. */

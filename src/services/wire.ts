@@ -13,6 +13,7 @@ import { Bulk } from './bulk.ts'
 import { Cancels } from './cancels.ts'
 import { ClassCatalog } from './class-catalog.ts'
 import { Effects } from './effects.ts'
+import { Engagements } from './engagements.ts'
 import { ExecutorActs } from './executor-acts.ts'
 import { ExecutorDirectory } from './executor-directory.ts'
 import { ExecutorHealth } from './executor-health.ts'
@@ -157,6 +158,7 @@ function wireShared({ config, db, clientDb, doors, gate, clock }: WiringOptions)
     executorCalls: new InFlight(),
     acts: new ExecutorActs(doors, poolSizes(config.poolSize).leader),
     lane: new Lane(),
+    engagements: new Engagements(),
     wakeNudge: new Nudge(),
     tokenCache: new TokenCache(db, clock),
   }
