@@ -62,3 +62,30 @@ test('after a wait: forgotten may be asked again, a newer epoch is final', () =>
   directory.put(executor(2))
   expect(() => directory.current('e', 1)).toThrow(expect.objectContaining({ code: 'stale_epoch' }))
 })
+
+test('of two words on a standing that crossed, the later one counts', () => {
+  const { directory } = start(1)
+  directory.put(executor(1))
+  const word = (changes: number, is_draining: boolean) => {
+    directory.learn([
+      { executor_id: 'e', health: 'healthy', is_draining, is_deregistered: false, changes },
+    ])
+    return directory.find('e')?.standing.is_draining
+  }
+  expect([word(2, true), word(1, false), word(3, false)]).toEqual([true, true, false])
+})
+
+test('a look that a word on a standing overtakes is taken again', async () => {
+  const { directory, looks, beforeAnswer } = start(1)
+  const standing = { health: 'faulty', is_draining: false, is_deregistered: false } as const
+  beforeAnswer.push(() => directory.learn([{ executor_id: 'e', ...standing, changes: 1 }]))
+  await directory.get('e', 1)
+  expect(looks).toHaveLength(2)
+})
+
+test('a deregistered executor has no epoch that is good', async () => {
+  const { directory } = start(2)
+  directory.put({ ...executor(2), is_deregistered: true })
+  await expect(directory.get('e', 2)).rejects.toMatchObject({ code: 'stale_epoch' })
+  expect(() => directory.current('e', 2)).toThrow(expect.objectContaining({ code: 'stale_epoch' }))
+})

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { cutEverywhere, startCut, untilServed } from '../support/cuts.ts'
 import { useDatabase } from '../support/database.ts'
-import { Worker } from '../support/health.ts'
+import { patient, Worker } from '../support/health.ts'
 
 /** A session of the pools that ends at any statement: what an executor is given goes by what was committed, whether
  *  or not its answer came. */
@@ -10,7 +10,7 @@ import { Worker } from '../support/health.ts'
 const db = useDatabase()
 
 async function start() {
-  const cut = await startCut(db)
+  const cut = await startCut(db, patient)
   const register = async () => {
     const name = `e-${randomUUID().slice(0, 8)}`
     return new Worker(cut.api, name, name, await cut.api.register(name, { queues: [name] }))

@@ -136,7 +136,7 @@ test('no claim goes by a health that a report is just changing', async () => {
   const [last] = await worker.poll({ max: 1 })
   const [session, observer] = [await openSession(db.url), await openSession(db.url)]
   await session.query('BEGIN')
-  await session.query('SELECT FROM executors WHERE executor_id = $1 FOR UPDATE', [worker.executor])
+  await session.query('LOCK TABLE executors IN EXCLUSIVE MODE')
   const reported = worker.report('failed', last)
   await untilAnyWaiting(observer)
   const polled = worker.poll()
