@@ -2,11 +2,12 @@ import { expect, test } from 'vitest'
 import type { Role } from '../../src/contract/tokens.ts'
 import type { Answer, Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
+import { patient } from '../support/health.ts'
 import { startActive } from '../support/replica.ts'
 
 const db = useDatabase()
-// Bad tokens are what this is about.
-const env = { UNDERSTUDY_FAILED_LOGINS_PER_MINUTE: '100000' }
+// Bad tokens are what this is about, and what silence does would pass for theirs.
+const env = { ...patient, UNDERSTUDY_FAILED_LOGINS_PER_MINUTE: '100000' }
 
 /** What the bodies of a route name. */
 interface Target {
@@ -164,7 +165,7 @@ async function snapshot(): Promise<unknown[]> {
 }
 
 test('every route of the document is in the table of roles, and nothing else is', async () => {
-  const { api } = await startActive(db)
+  const { api } = await startActive(db, env)
   const routes = await listRoutes(api)
   expect(routes.filter((route) => !(route in table))).toEqual([])
   expect(Object.keys(table).filter((route) => !routes.includes(route))).toEqual([])
@@ -219,7 +220,7 @@ test.each([
 ])(
   'an executor’s token that is bound to %s acts for no other, on any route',
   async (_to, binding, own, foreign) => {
-    const { api } = await startActive(db)
+    const { api } = await startActive(db, env)
     const targets = new Map<string, Target>()
     for (const id of [...foreign, own]) {
       const queues = id === own ? ['mine'] : ['mine', 'theirs']
@@ -249,7 +250,7 @@ test.each([
 )
 
 test('for a token that is bound to queues, a job of another queue is one that does not exist', async () => {
-  const { api } = await startActive(db)
+  const { api } = await startActive(db, env)
   const theirs = await prepare(api, 'three', ['theirs'])
   const absent = { ...theirs, job_id: '01890a5d-ac96-774b-bcce-b302099a8057' }
   const bound = api.as((await createToken(api, { role: 'submit', queues: ['mine'] })).token)
