@@ -62,7 +62,7 @@ export class DemoCluster {
     this.#client = new Client({ urls: this.#urls(), token: this.#token, patienceMs: 30_000 })
     const ids = Array.from({ length: executors }, (_, index) => `executor-${index + 1}`)
     for (const id of ids) this.startExecutor(id)
-    while ((await this.client.listExecutors()).executors.length < executors) await sleep(50)
+    while ((await this.client.executors.list()).executors.length < executors) await sleep(50)
   }
 
   /** The replica whose probe answers 200. */

@@ -22,16 +22,6 @@ import type {
   EffectResolve,
 } from '../contract/effects.ts'
 import type {
-  Clear,
-  Deregister,
-  Deregistered,
-  Drain,
-  Executor,
-  ExecutorHistory,
-  ExecutorList,
-  HistoryQuery,
-} from '../contract/executors.ts'
-import type {
   AttemptList,
   BatchAnswer,
   Job,
@@ -42,6 +32,7 @@ import type {
 } from '../contract/jobs.ts'
 import type { JobRetry } from '../contract/retries.ts'
 import type { Token, TokenCreate, TokenCreated } from '../contract/tokens.ts'
+import { Executors } from './executors.ts'
 import { Locks } from './locks.ts'
 import { ReplicaList } from './replica-list.ts'
 import { type Call, Transport } from './transport.ts'
@@ -73,6 +64,8 @@ const waitSliceMs = 20_000
 export class Client {
   /** Named locks for actors outside. */
   readonly locks: Locks
+  /** Executors, as operators see and treat them. */
+  readonly executors: Executors
   readonly #transport: Transport
   readonly #replicas: number
   readonly #patienceMs: number
@@ -84,6 +77,7 @@ export class Client {
     this.#clock = clock
     this.#patienceMs = patienceMs
     this.locks = new Locks((call) => this.#call(call), patienceMs, clock)
+    this.executors = new Executors((call) => this.#call(call))
   }
 
   close(): Promise<void> {
@@ -208,46 +202,6 @@ export class Client {
     return this.#call({ path: `/v1/jobs/${encodeURIComponent(jobId)}/effects${query}` })
   }
 
-  listExecutors(): Promise<ExecutorList> {
-    return this.#call({ path: '/v1/executors' })
-  }
-
-  /** Throws ApiError not_found. */
-  getExecutor(id: string): Promise<Executor> {
-    return this.#call({ path: executorPath(id) })
-  }
-
-  /** How an executor was, newest first. */
-  listExecutorChanges(
-    id: string,
-    { cursor, limit = 50 }: Partial<HistoryQuery> = {},
-  ): Promise<ExecutorHistory> {
-    const query = new URLSearchParams({ limit: String(limit) })
-    if (cursor !== undefined) query.set('cursor', String(cursor))
-    return this.#call({ path: `${executorPath(id, 'history')}?${query}` })
-  }
-
-  /** No new work for an executor, whichever process it is, or `enabled: false`: work again. */
-  drainExecutor(id: string, drain: Drain = {}): Promise<Executor> {
-    return this.#call({ method: 'POST', path: executorPath(id, 'drain'), body: drain })
-  }
-
-  /** Takes a degraded or faulty executor for healthy. */
-  clearExecutor(id: string, clear: Clear = {}): Promise<Executor> {
-    return this.#call({ method: 'POST', path: executorPath(id, 'clear'), body: clear })
-  }
-
-  /** Cuts an executor off. Without an epoch it is not repeated after a broken answer: that might cut off the process
-   *  that came next. */
-  deregisterExecutor(id: string, deregister: Deregister = {}): Promise<Deregistered> {
-    return this.#call({
-      method: 'POST',
-      path: executorPath(id, 'deregister'),
-      body: deregister,
-      isRepeatable: deregister.epoch !== undefined,
-    })
-  }
-
   getStatus(): Promise<Status> {
     return this.#call({ path: '/v1/status' })
   }
@@ -306,10 +260,6 @@ export class Client {
       ...call,
     })
   }
-}
-
-function executorPath(id: string, what = ''): string {
-  return `/v1/executors/${encodeURIComponent(id)}${what && `/${what}`}`
 }
 
 function effectPath(jobId: string, key: string, verb: string): string {

@@ -32,17 +32,17 @@ export function executorCommand(): Command {
     .addCommand(history())
     .addCommand(
       act('drain', 'give it no new work, also after a restart; audited', (client, id, asked) =>
-        client.drainExecutor(id, asked),
+        client.executors.drain(id, asked),
       ),
     )
     .addCommand(
       act('undrain', 'give it work again; audited', (client, id, asked) =>
-        client.drainExecutor(id, { enabled: false, ...asked }),
+        client.executors.drain(id, { enabled: false, ...asked }),
       ),
     )
     .addCommand(
       act('clear', 'take it for healthy, whatever its jobs came to; audited', (client, id, asked) =>
-        client.clearExecutor(id, asked),
+        client.executors.clear(id, asked),
       ),
     )
     .addCommand(deregister())
@@ -65,7 +65,7 @@ function deregister(): Command {
       .argument('<executor>'),
   ).action(async (id: string, flags: ReasonFlags) => {
     await useClient(flags, async (client) => {
-      const gone = await client.deregisterExecutor(id, reasonOf(flags))
+      const gone = await client.executors.deregister(id, reasonOf(flags))
       if (flags.json) printJson(gone)
       else printLines([`epoch ${gone.epoch} of ${gone.executor_id} has ended`])
     })
@@ -99,7 +99,7 @@ function reasonOf({ reason }: ReasonFlags): { reason?: string } {
 
 async function listExecutors(flags: ClientFlags) {
   await useClient(flags, async (client) => {
-    const list = await client.listExecutors()
+    const list = await client.executors.list()
     if (flags.json) printJson(list)
     else printLines(executorTable(list.executors))
   })
@@ -107,7 +107,7 @@ async function listExecutors(flags: ClientFlags) {
 
 async function getExecutor(id: string, flags: ClientFlags) {
   await useClient(flags, async (client) => {
-    const executor = await client.getExecutor(id)
+    const executor = await client.executors.get(id)
     if (flags.json) return printJson(executor)
     const fields = Object.entries(executor).map(([name, value]) => [name, shown(value)])
     printLines(table(['field', 'value'], fields))
@@ -122,7 +122,7 @@ function shown(value: Executor[keyof Executor]): string {
 async function showHistory(id: string, flags: HistoryFlags) {
   await useClient(flags, async (client) => {
     const { limit, cursor } = flags
-    const page = await client.listExecutorChanges(id, { limit, cursor })
+    const page = await client.executors.history(id, { limit, cursor })
     if (flags.json) return printJson(page)
     printLines(
       table(
