@@ -47,10 +47,6 @@ const rules: [holds: (t: Timings) => boolean, fault: string][] = [
     'UNDERSTUDY_LEASE_TTL_MS must be at least three times UNDERSTUDY_HEARTBEAT_MS',
   ],
   [
-    (t) => 2 * t.heartbeatMs <= t.cancelGraceMs,
-    'UNDERSTUDY_CANCEL_GRACE_MS must be at least twice UNDERSTUDY_HEARTBEAT_MS',
-  ],
-  [
     (t) => t.pollWaitMs <= t.pollWaitCapMs,
     'UNDERSTUDY_POLL_WAIT_MS must be at most UNDERSTUDY_POLL_WAIT_CAP_MS',
   ],
