@@ -152,12 +152,12 @@ export function endByRunTimeout(job: LockedJob, random: () => number = Math.rand
 
 /** The executor has said that it goes, and gives back what it holds: nothing is spent. */
 export function endByDeparture(job: LockedJob): LeaseEnd {
-  return {
+  return heedCancel({
     ...base(job, 'released', 'deregistered'),
     raisesFence: true,
     attempt: job.attempt - 1,
     error: { code: 'executor_deregistered', message: 'its executor has left', retryable: true },
-  }
+  })
 }
 
 /** The executor never showed that it holds the job: the offer goes back and spends nothing. */

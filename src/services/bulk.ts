@@ -12,6 +12,8 @@ export interface BulkAct {
   /** The states that it takes, and those of a filter that names none. */
   states: readonly JobState[]
   statesByDefault: readonly JobState[]
+  /** Jobs that were asked to be cancelled are done with. */
+  skipsCancelled: boolean
   /** Locks the jobs in the order of their ids, judges each, and changes what it still may. `announce` is called
    *  after the commit. */
   act(
@@ -85,20 +87,22 @@ export class Bulk {
   }
 }
 
-function isEmpty({ queue, state, kind, label = [] }: BulkFilter): boolean {
-  return queue === undefined && state === undefined && kind === undefined && label.length === 0
+/** A state alone narrows nothing: each action takes some states only. */
+function isEmpty({ queue, kind, label = [] }: BulkFilter): boolean {
+  return queue === undefined && kind === undefined && label.length === 0
 }
 
 function toMatch(
   { queue, state, kind, label }: BulkFilter,
   { queues }: Reader,
-  { states, statesByDefault }: Pick<BulkAct, 'states' | 'statesByDefault'>,
+  { states, statesByDefault, skipsCancelled }: Omit<BulkAct, 'act'>,
 ): BulkMatch {
   if (state !== undefined && !states.includes(state)) {
     throw invalid('filter.state', `must be ${states.join(' or ')} for this action`)
   }
   return {
     states: state === undefined ? statesByDefault : [state],
+    skipsCancelled,
     queue,
     readable: queues,
     kind,

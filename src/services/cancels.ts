@@ -60,6 +60,7 @@ export class Cancels {
   readonly inBulk: BulkAct = {
     states: open,
     statesByDefault: open,
+    skipsCancelled: true,
     act: async (tx, ids, reason) => {
       const rows = await cancelJobs(tx, ids, reason ?? null)
       return { changed: rows.length, announce: () => this.#o.waits.settled(cancelledOf(rows)) }

@@ -70,7 +70,9 @@ export async function countOutcomes(
   ends: LeaseEnd[],
   known: HealthRow[],
 ): Promise<StandingRow[]> {
-  const byExecutor = Map.groupBy(ends, ({ job }) => job.executor_id ?? '')
+  // Whoever is told to stop may well fail: that says nothing of the machine.
+  const told = ends.filter(({ outcome, to }) => !(outcome === 'failed' && to === 'cancelled'))
+  const byExecutor = Map.groupBy(told, ({ job }) => job.executor_id ?? '')
   const concerned = known.filter((row) =>
     byExecutor.get(row.executor_id)?.some(({ outcome }) => isCounted(row, outcome)),
   )

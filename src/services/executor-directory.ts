@@ -103,15 +103,16 @@ export class ExecutorDirectory {
     const key = profileKey(executor)
     const profile = this.#profiles.get(key) ?? new Profile(key, executor, this.#o.classes)
     profile.members += 1
-    this.forget(executorId)
+    const before = this.#entries.get(executorId)
+    this.#remove(executorId)
     this.#profiles.set(key, profile)
     const { health, is_draining, is_deregistered, changes } = executor
     const entry: DirectoryEntry = {
       executorId,
       epoch,
       profile,
-      lastPollId: null,
-      heardSeq: -1,
+      lastPollId: before?.epoch === epoch ? before.lastPollId : null,
+      heardSeq: before?.epoch === epoch ? before.heardSeq : -1,
       standing: { health, is_draining, is_deregistered, changes },
       isBusy: false,
     }
@@ -121,15 +122,23 @@ export class ExecutorDirectory {
 
   /** What was committed of their standing. Words may cross on their way here: the later one counts. */
   learn(standings: StandingRow[]): void {
-    for (const { executor_id, ...standing } of standings) {
+    for (const { executor_id, health, is_draining, is_deregistered, changes } of standings) {
       const entry = this.#entries.get(executor_id)
       if (!entry) this.#missed += 1
-      else if (entry.standing.changes < standing.changes) entry.standing = standing
+      else if (entry.standing.changes < changes) {
+        entry.standing = { health, is_draining, is_deregistered, changes }
+      }
     }
   }
 
-  /** The database is asked again when it is next met. */
+  /** The database is asked again when it is next met; a look that is under way may be older than what made this
+   *  doubtful. */
   forget(executorId: string): void {
+    this.#missed += 1
+    this.#remove(executorId)
+  }
+
+  #remove(executorId: string): void {
     const profile = this.#entries.get(executorId)?.profile
     this.#entries.delete(executorId)
     if (!profile) return

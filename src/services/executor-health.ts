@@ -147,7 +147,7 @@ export class ExecutorHealth {
     if (row && isGone && gone !== undefined) return { epoch: gone }
     const { epoch, state } = requireCurrent(row, executorId, asked)
     for (const job of held) {
-      const isGivenBack = asked.epoch !== undefined && job.epoch === epoch
+      const isGivenBack = isItself(actor, asked) && job.epoch === epoch
       const why = `executor ${executorId} was deregistered`
       const loss = { tier: 'deregistered', why } as const
       ends.push(isGivenBack ? endByDeparture(job) : endByLoss(job, this.#o.lostLeaseBudget, loss))
@@ -193,6 +193,12 @@ export class ExecutorHealth {
   }
 }
 
+/** Whether a process speaks for itself: it names its epoch. An operator who names one means that very process; an
+ *  admin's token may be that of an executor, too. */
+function isItself({ role }: Pick<Actor, 'role'>, { epoch }: Asked): boolean {
+  return epoch !== undefined && role !== 'operator'
+}
+
 /** An executor's token speaks for a process, never for those that come after it. */
 function requireEpoch({ role }: Actor, { epoch }: Asked): void {
   if (role === 'executor' && epoch === undefined) {
@@ -235,7 +241,7 @@ async function record(
   asked: Asked,
   change: { axis: 'state' | 'health' | 'drain'; was: string; became: string; reason: string },
 ): Promise<void> {
-  const by = asked.epoch === undefined ? 'operator' : 'executor'
+  const by = isItself({ role }, asked) ? 'executor' : 'operator'
   const told = asked.reason === undefined ? {} : { reason: asked.reason }
   const facts = { by, token_id: tokenId, role, ...told }
   await recordExecutorEvents(tx, [{ executor_id, epoch, ...change, facts }])

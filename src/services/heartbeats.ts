@@ -106,6 +106,8 @@ export class Heartbeats {
     const latest = this.#latestOf(beats)
     const written = await this.#o.doors.asLeader(term, (tx) => this.#write(tx, term, beats, latest))
     for (const { owner, listed } of beats) this.#o.offers.show(owner.executor_id, listed)
+    // Whatever a commit of unknown outcome did to them, memory knows by the next beat.
+    this.#o.directory.learn([...written.current.values()])
     for (const beat of latest) {
       const entry = this.#o.directory.find(beat.owner.executor_id)
       if (entry?.epoch === beat.owner.epoch) entry.heardSeq = beat.seq ?? entry.heardSeq

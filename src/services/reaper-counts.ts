@@ -17,9 +17,11 @@ export class ReaperCounts {
     this.#gate = gate
   }
 
-  taken(ends: readonly Pick<LeaseEnd, 'tier'>[]): void {
+  taken(ends: readonly Pick<LeaseEnd, 'tier' | 'outcome'>[]): void {
     this.#begin()
-    for (const { tier } of ends) this.#taken.set(tier, (this.#taken.get(tier) ?? 0) + 1)
+    // What an executor that leaves has given back was not taken from it.
+    const taken = ends.filter(({ tier, outcome }) => tier !== 'deregistered' || outcome === 'lost')
+    for (const { tier } of taken) this.#taken.set(tier, (this.#taken.get(tier) ?? 0) + 1)
   }
 
   /** The deadlines of all leases were moved. */

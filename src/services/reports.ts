@@ -107,7 +107,7 @@ async function settle(tx: Queryable, reports: Reported[]) {
   if (judge.ends.length > 0) await endLeasesIfFenced(tx, judge.ends)
   if (judge.late.length > 0) await recordLateReports(tx, judge.late)
   const standings = await countOutcomes(tx, judge.ends, judge.executors)
-  return { answers, ends: judge.ends, standings }
+  return { answers, ends: judge.ends, standings: [...judge.executors, ...standings] }
 }
 
 /** What the items of one batch are judged by: rows that are locked, and that follow each verdict, so

@@ -70,6 +70,7 @@ export class Retries {
 
   /** For the jobs of a filter: those that somebody has retried meanwhile are passed over. */
   readonly inBulk: BulkAct = {
+    skipsCancelled: false,
     states: ['failed', 'cancelled'],
     // What somebody cancelled is not done after all unless somebody says so.
     statesByDefault: ['failed'],

@@ -6,6 +6,8 @@ import type { Queryable } from './pool.ts'
 /** Jobs to which something can still be done: one that was retried is over for good. */
 export interface BulkMatch extends Omit<JobFilter, 'state' | 'limit'> {
   states: readonly JobSummaryRow['state'][]
+  /** Leaves out those that were asked to be cancelled. */
+  skipsCancelled: boolean
 }
 
 export async function countMatches(db: Queryable, match: BulkMatch): Promise<number> {
@@ -24,12 +26,13 @@ export function listMatches(
   return rowsOf(db, page.limit(limit))
 }
 
-function matching({ states, ...filter }: BulkMatch) {
+function matching({ states, skipsCancelled, ...filter }: BulkMatch) {
   // Literals: the index of failed jobs is partial.
   const literals = sql.join(states.map((state) => sql.lit(state)))
   return build
     .selectFrom('jobs as j')
     .where(sql<SqlBool>`j.state IN (${literals})`)
     .where('j.retried_as', 'is', null)
+    .$if(skipsCancelled, (open) => open.where('j.cancel_requested_at', 'is', null))
     .where(({ and }) => and(fitting(filter)))
 }

@@ -48,6 +48,7 @@ export async function claimJobs(
         CROSS JOIN LATERAL (
           SELECT id, claim_at FROM jobs
           WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
+            AND cancel_requested_at IS NULL
           ORDER BY claim_at, id LIMIT $5
         ) h
         ORDER BY h.claim_at, h.id LIMIT $5
@@ -57,6 +58,7 @@ export async function claimJobs(
           ELSE 0 END AS bytes
         FROM jobs
         WHERE id = ANY (ARRAY(SELECT id FROM head)) AND state = 'available' AND NOT scheduled
+          AND cancel_requested_at IS NULL
         FOR NO KEY UPDATE SKIP LOCKED
       ), sized AS (
         SELECT id, row_number() OVER earlier AS place, sum(bytes) OVER earlier AS bytes_so_far

@@ -1,6 +1,6 @@
 import type { ExecutorState, Standing, Trouble } from '../domain/executor-health.ts'
 import { columns } from './columns.ts'
-import { standingColumns } from './executor-health.ts'
+import { type StandingRow, standingColumns } from './executor-health.ts'
 import type { Queryable } from './pool.ts'
 
 export interface Registration {
@@ -55,12 +55,10 @@ export async function registerExecutors(
   return rows
 }
 
-export interface HeardExecutor {
-  executor_id: string
+export interface HeardExecutor extends StandingRow {
   epoch: number
   /** As recorded: what is not healthy is, from now on. */
   state: ExecutorState
-  is_draining: boolean
 }
 
 /** Notes that these executors were heard, each under its current epoch; the others are left out. */
@@ -79,8 +77,7 @@ export async function touchExecutorsIfCurrent(
       )
       UPDATE executors x SET heartbeat_at = clock_timestamp()
       FROM heard WHERE x.executor_id = heard.executor_id
-      RETURNING x.executor_id, x.epoch, x.state,
-        x.drained OR coalesce(x.drained_epoch = x.epoch, false) AS is_draining`,
+      RETURNING x.executor_id, x.epoch, x.state, ${standingColumns}`,
     values: columns(heard, ['executor_id', 'epoch']),
   })
   return rows

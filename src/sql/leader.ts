@@ -127,7 +127,8 @@ export async function raiseFloorIfFleetFellSilent(
         SELECT i.ttl, count(*) AS heard,
           count(*) FILTER (WHERE heartbeat_at < statement_timestamp() - 0.5 * i.ttl) AS silent
         FROM executors, (SELECT $2 * interval '1 millisecond' AS ttl) i
-        WHERE heartbeat_at > statement_timestamp() - 1.5 * i.ttl GROUP BY i.ttl
+        WHERE heartbeat_at > statement_timestamp() - 1.5 * i.ttl AND state <> 'deregistered'
+        GROUP BY i.ttl
       ) x
       WHERE term = $1 AND deadline_floor_at < statement_timestamp()
         AND x.silent >= 3 AND 2 * x.silent > x.heard

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { isFinal, jobMoves } from '../../src/domain/job.ts'
 import {
   afterEnd,
+  endByDeparture,
   endByDoubt,
   endByLoss,
   endByReport,
@@ -40,7 +41,7 @@ const ends = fc
     attempt: fc.integer({ min: 1, max: 10 }),
     lost_leases: fc.nat(10),
     budget: fc.nat(10),
-    how: fc.constantFrom('report', 'loss', 'undelivered', 'doubt', 'run_timeout'),
+    how: fc.constantFrom('report', 'loss', 'undelivered', 'doubt', 'run_timeout', 'departure'),
     cancel_requested_at: fc.constantFrom(null, '2026-01-01'),
     outcome: outcomes,
     retryable: fc.boolean(),
@@ -51,6 +52,7 @@ const ends = fc
     if (how === 'loss') return endByLoss(job, budget, { tier: 'expired', why: 'test' })
     if (how === 'undelivered') return endByUndelivered(job)
     if (how === 'doubt') return endByDoubt(job, 'key')
+    if (how === 'departure') return endByDeparture(job)
     if (how === 'run_timeout') return endByRunTimeout(job, () => random)
     const error = outcome === 'failed' ? { code: 'x', message: '', retryable } : undefined
     return endByReport(job, { outcome, error }, () => random)

@@ -257,12 +257,14 @@ test('invariant 6: recovery cancels what a leader put back that knew no cancels'
   const { api, app, queue } = await startCancels()
   const job = await api.submit({ queue, delay_ms: 3_600_000 })
   await db.sql(
-    'UPDATE jobs SET cancel_requested_at = clock_timestamp(), scheduled = false WHERE id = $1',
+    `UPDATE jobs SET cancel_requested_at = clock_timestamp(), scheduled = false,
+      claim_at = '2000-01-01' WHERE id = $1`,
     [job.id],
   )
-  // No claim takes it, either.
+  // No claim takes it, either, nor is held up by it.
+  const next = await api.submit({ queue })
   const epoch = await api.register('claimer', { queues: [queue] })
-  expect(await api.poll('claimer', epoch)).toEqual([])
+  expect(await api.poll('claimer', epoch, { wait_ms: 10_000 })).toMatchObject([{ job_id: next.id }])
   await db.terminate(`understudy ${app.identity.name} lock`)
   while ((await api.job(job.id)).state !== 'cancelled');
   await api.untilActive()

@@ -106,3 +106,13 @@ test('an executor that holds more than one transaction takes back is ended all t
     ),
   ).toEqual([{ state: 'available', lost_leases: 0, n: 2_500 }])
 })
+
+test('invariant 6: a job that is being cancelled does not come back when its executor goes', async () => {
+  const worker = await startWorker(db)
+  const { api, epoch } = worker
+  const [id = ''] = await worker.submit()
+  await worker.poll()
+  await api.must(200, api.post(`/v1/jobs/${id}/cancel`, {}))
+  await api.must(200, worker.post('deregister', { epoch }))
+  expect((await api.job(id)).state).toBe('cancelled')
+})

@@ -42,6 +42,33 @@ test('invariant 4: a report that degrades counts once, and the next poll goes by
   })
 })
 
+test('invariant 4: of a report that makes healthy the next poll knows, too', async () => {
+  const { cut, register } = await start()
+  await cutEverywhere('a report that makes healthy', cut, {
+    prepare: async () => {
+      const worker = await register()
+      await db.sql(
+        `UPDATE executors SET health = 'degraded', successes = 4, changes = changes + 1
+          WHERE executor_id = $1`,
+        [worker.executor],
+      )
+      // Memory learns it by a beat.
+      await worker.api.heartbeat(worker.executor, worker.epoch)
+      await worker.submit(3)
+      const [job] = await worker.poll({ max: 3 })
+      const reports = [{ job_id: job?.job_id, fence: job?.fence, outcome: 'succeeded' }]
+      const report = () => worker.post('report', { epoch: worker.epoch, reports })
+      return { worker, report }
+    },
+    act: async ({ report }) => expect([200, 503]).toContain((await report()).status),
+    settle: async ({ worker, report }) => {
+      await untilServed(report)
+      expect(await worker.get()).toMatchObject({ health: 'healthy' })
+      expect(await worker.poll({ max: 3 })).toHaveLength(2)
+    },
+  })
+})
+
 test('invariant 4: a drain holds from its commit on', async () => {
   const { cut, register } = await start()
   await cutEverywhere('drain', cut, {

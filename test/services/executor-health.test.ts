@@ -106,6 +106,12 @@ test('what was given back, cancelled, lost or said twice counts for neither side
   expect(await worker.report('failed', stranger as never)).toMatchObject([{ status: 'rejected' }])
   worker.epoch = await worker.api.register(worker.executor, { queues: [worker.queue] })
   expect(await worker.get()).toMatchObject({ health: 'degraded', failures: 0, successes: 0 })
+  // Told to stop, it may well fail.
+  const [id] = await worker.submit()
+  const [stopped] = await worker.poll()
+  await worker.api.must(200, worker.api.post(`/v1/jobs/${stopped?.job_id ?? id}/cancel`, {}))
+  await worker.report('failed', stopped)
+  expect(await worker.get()).toMatchObject({ health: 'degraded', failures: 0, successes: 0 })
 })
 
 test('reports of one batch count in order, and each change is told', async () => {

@@ -80,13 +80,23 @@ test('invariant 7: before the deadline floor no lease is taken back, however old
 
 /** At one stroke: the one lease has expired, its executor and others were last heard `ago`, and the rest
  *  just now. */
-async function fallSilent(fleet: { silent: number; heard: number; ago: string }) {
+interface Fleet {
+  silent: number
+  heard: number
+  ago: string
+  /** Of the silent ones, all but the holder. */
+  hasLeft?: boolean
+}
+
+async function fallSilent(fleet: Fleet) {
   await db.sql(`
     UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE state = 'leased';
     UPDATE executors SET heartbeat_at = clock_timestamp() - interval '${fleet.ago}';
-    INSERT INTO executors (executor_id, epoch, labels, queues, capacity, registered_at, heartbeat_at)
+    INSERT INTO executors (executor_id, epoch, labels, queues, capacity, registered_at, heartbeat_at,
+        state)
       SELECT 'other-' || n, 1, '{}', '{}', 1, clock_timestamp(), clock_timestamp() -
-        CASE WHEN n < ${fleet.silent} THEN interval '${fleet.ago}' ELSE interval '0' END
+        CASE WHEN n < ${fleet.silent} THEN interval '${fleet.ago}' ELSE interval '0' END,
+        CASE WHEN n < ${fleet.silent} AND ${fleet.hasLeft ?? false} THEN 'deregistered' ELSE 'healthy' END
       FROM generate_series(1, ${fleet.silent + fleet.heard - 1}) n;
     ${pastFloor}`)
 }
@@ -128,6 +138,14 @@ test.for([
   { silent: 3, heard: 3, ago: '31 seconds', is: 'half of the fleet', waits: false },
   { silent: 2, heard: 0, ago: '31 seconds', is: 'a fleet of two', waits: false },
   { silent: 3, heard: 0, ago: '46 seconds', is: 'a fleet that was waited for', waits: false },
+  {
+    silent: 9,
+    heard: 2,
+    ago: '31 seconds',
+    hasLeft: true,
+    is: 'a fleet that has left',
+    waits: false,
+  },
 ])(
   'invariant 7: $is falls silent; reclaim waits one more TTL: $waits',
   async (fleet, { expect }) => {

@@ -62,10 +62,12 @@ function deregister(): Command {
   return withReason(
     new Command('deregister')
       .description('cut off its process, and take back what it holds; audited')
-      .argument('<executor>'),
-  ).action(async (id: string, flags: ReasonFlags) => {
+      .argument('<executor>')
+      .option('--epoch <n>', 'only the process with this epoch', wholeNumber(1)),
+  ).action(async (id: string, flags: ReasonFlags & { epoch?: number }) => {
     await useClient(flags, async (client) => {
-      const gone = await client.executors.deregister(id, reasonOf(flags))
+      const asked = { ...reasonOf(flags), epoch: flags.epoch }
+      const gone = await client.executors.deregister(id, asked)
       if (flags.json) printJson(gone)
       else printLines([`epoch ${gone.epoch} of ${gone.executor_id} has ended`])
     })
