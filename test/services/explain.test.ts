@@ -4,7 +4,6 @@ import { useDatabase } from '../support/database.ts'
 import { codesOf, explainJob, reasonsOf, silence } from '../support/explain.ts'
 import { patient, startWorker } from '../support/health.ts'
 import { startActive, startReplica } from '../support/replica.ts'
-import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
 
