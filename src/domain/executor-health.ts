@@ -51,6 +51,9 @@ export function isCounted(trouble: Trouble, outcome: Outcome): boolean {
   return after.failures !== trouble.failures || after.successes !== trouble.successes
 }
 
+/** Missed in a row, an executor is suspect. */
+export const missedBeats = 3
+
 /** After a silence. Only being heard, or registered, leads back. */
 export function afterSilence(
   state: ExecutorState,
@@ -75,4 +78,9 @@ export interface Standing {
 export function allowance(standing: Standing, asked: number): number {
   if (standing.health === 'faulty' || standing.is_draining || standing.is_deregistered) return 0
   return standing.health === 'degraded' ? Math.min(1, asked) : asked
+}
+
+/** Whether a claim could give it anything; `isBusy`: it holds a job. */
+export function isOpenToWork(standing: Standing, isBusy: boolean): boolean {
+  return allowance(standing, 1) > 0 && !(standing.health === 'degraded' && isBusy)
 }

@@ -35,6 +35,7 @@ import { clusterRoutes } from './routes/cluster.ts'
 import { effectRoutes } from './routes/effects.ts'
 import { executorHealthRoutes } from './routes/executor-health.ts'
 import { executorRoutes } from './routes/executors.ts'
+import { explainRoutes } from './routes/explain.ts'
 import { healthRoutes } from './routes/health.ts'
 import { jobRoutes } from './routes/jobs.ts'
 import { lockRoutes } from './routes/locks.ts'
@@ -143,6 +144,7 @@ async function registerRoutes(app: Server, { services, expose }: ServerOptions) 
     healthRoutes,
     clusterRoutes,
     jobRoutes,
+    explainRoutes,
     cancelRoutes,
     retryRoutes,
     bulkRoutes,

@@ -6,6 +6,7 @@ import type { Effects } from '../services/effects.ts'
 import type { ExecutorDirectory } from '../services/executor-directory.ts'
 import type { ExecutorHealth } from '../services/executor-health.ts'
 import type { Executors } from '../services/executors.ts'
+import type { Explanations } from '../services/explain.ts'
 import type { Heartbeats } from '../services/heartbeats.ts'
 import type { InFlight } from '../services/in-flight.ts'
 import type { Jobs } from '../services/jobs.ts'
@@ -27,6 +28,7 @@ export interface Services {
   executors: Executors
   executorHealth: ExecutorHealth
   executorCalls: InFlight
+  explanations: Explanations
   heartbeats: Heartbeats
   jobs: Jobs
   locks: Locks

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.ts'
 import type { AuditList, AuditQuery } from '../contract/audit.ts'
 import type { BulkAnswer, BulkRequestInput } from '../contract/bulk.ts'
@@ -21,6 +20,7 @@ import type {
   EffectList,
   EffectResolve,
 } from '../contract/effects.ts'
+import type { Explanation } from '../contract/explain.ts'
 import type {
   AttemptList,
   BatchAnswer,
@@ -35,6 +35,7 @@ import type { Token, TokenCreate, TokenCreated } from '../contract/tokens.ts'
 import { Executors } from './executors.ts'
 import { Locks } from './locks.ts'
 import { ReplicaList } from './replica-list.ts'
+import { keyHeader, withKey } from './submit-key.ts'
 import { type Call, Transport } from './transport.ts'
 
 export interface ClientOptions {
@@ -167,6 +168,12 @@ export class Client {
     return this.#call({ path: `/v1/jobs/${encodeURIComponent(id)}/attempts` })
   }
 
+  /** Why a job is where it is, whatever its state: at least one reason, the most telling first (docs/explain.md).
+   *  Throws ApiError not_found. */
+  explainJob(id: string): Promise<Explanation> {
+    return this.#call({ path: `/v1/jobs/${encodeURIComponent(id)}/explain` })
+  }
+
   /** Asks whether to do an irreversible act; for an executor's token. The same `begin_id` gets the same answer.
    *  Throws ApiError stale_fence, stale_epoch, effect_in_progress, … */
   beginEffect(jobId: string, key: string, begin: EffectBegin): Promise<EffectBegun> {
@@ -264,14 +271,4 @@ export class Client {
 
 function effectPath(jobId: string, key: string, verb: string): string {
   return `/v1/jobs/${encodeURIComponent(jobId)}/effects/${encodeURIComponent(key)}/${verb}`
-}
-
-function withKey(job: JobSubmitInput): JobSubmitInput {
-  return { ...job, idempotency_key: job.idempotency_key ?? randomUUID() }
-}
-
-/** The key again where a balancer sees it, which then may send the submit again. A header holds no more than
- *  ASCII. */
-function keyHeader({ idempotency_key: key = '' }: JobSubmitInput): Record<string, string> {
-  return /^[\x21-\x7e]+$/.test(key) ? { 'idempotency-key': key } : {}
 }

@@ -1,4 +1,5 @@
-import { allowance, type Standing } from '../domain/executor-health.ts'
+import { isOpenToWork as mayTakeWork, type Standing } from '../domain/executor-health.ts'
+import { canServe } from '../domain/matching.ts'
 import { AppError } from '../errors.ts'
 import type { JobClass } from '../sql/classes.ts'
 import type { StandingRow } from '../sql/executor-health.ts'
@@ -9,7 +10,7 @@ import { Batcher } from './batcher.ts'
 export class Profile {
   readonly key: string
   readonly queues: ReadonlySet<string>
-  readonly #labels: Readonly<Record<string, string>>
+  readonly labels: Readonly<Record<string, string>>
   readonly #known: () => ReadonlyMap<number, JobClass>
   #classIds: Set<number> | undefined
   /** How many executors of the directory have it. */
@@ -22,7 +23,7 @@ export class Profile {
   ) {
     this.key = key
     this.queues = new Set(executor.queues)
-    this.#labels = executor.labels
+    this.labels = executor.labels
     this.#known = known
   }
 
@@ -36,14 +37,7 @@ export class Profile {
   }
 
   add(jobClass: JobClass): void {
-    if (this.#classIds && this.#canServe(jobClass)) this.#classIds.add(jobClass.class_id)
-  }
-
-  #canServe({ queue, requires }: JobClass): boolean {
-    return (
-      this.queues.has(queue) &&
-      Object.entries(requires).every(([name, value]) => this.#labels[name] === value)
-    )
+    if (this.#classIds && canServe(this, jobClass)) this.#classIds.add(jobClass.class_id)
   }
 }
 
@@ -63,7 +57,7 @@ export interface DirectoryEntry {
 
 /** Whether a claim could give it anything now. */
 export function isOpenToWork({ standing, isBusy }: DirectoryEntry): boolean {
-  return allowance(standing, 1) > 0 && !(standing.health === 'degraded' && isBusy)
+  return mayTakeWork(standing, isBusy)
 }
 
 export interface ExecutorDirectoryOptions {

@@ -18,6 +18,7 @@ import { ExecutorActs } from './executor-acts.ts'
 import { ExecutorDirectory } from './executor-directory.ts'
 import { ExecutorHealth } from './executor-health.ts'
 import { Executors } from './executors.ts'
+import { Explanations } from './explain.ts'
 import { FailedLogins } from './failed-logins.ts'
 import { Heartbeats } from './heartbeats.ts'
 import { decodeHint, type Hint } from './hints.ts'
@@ -96,6 +97,7 @@ function wireJobs(o: WiringOptions, shared: ReturnType<typeof wireShared>, polls
     cancels,
     bulk: new Bulk({ db: clientDb, doors, acts }),
     effects: new Effects({ ...base, jobs, onResumed }),
+    explanations: new Explanations({ ...base, jobs }),
   }
 }
 

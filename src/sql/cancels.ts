@@ -69,10 +69,10 @@ export interface Judge {
 const opened = `(SELECT deadline_floor_at - $2 * interval '1 millisecond' AS at
   FROM terms WHERE term = $1) o`
 
-const sectionEnd = sectionEndFrom('o.at')
+export const sectionEnd = sectionEndFrom('o.at')
 
 /** In a section that has not reached its ceiling. A cancel that was told is in force, whatever comes after. */
-const isInSection = `j.critical_fence = j.fence AND j.cancel_told_at IS NULL
+export const isInSection = `j.critical_fence = j.fence AND j.cancel_told_at IS NULL
   AND (o.at IS NULL OR statement_timestamp() < ${sectionEnd})`
 
 /** Notes that the holders of these jobs are told, and returns what to tell them. Those in a critical section are left

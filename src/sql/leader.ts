@@ -168,6 +168,14 @@ export function listTerms(db: Queryable, limit: number) {
   )
 }
 
+/** Since when a leader must have ticked to be taken for one that is there. */
+const lately = "clock_timestamp() - interval '5 seconds'"
+
+/** Of a row `t` of terms: its replica leads. */
+export const isLed = `t.term IS NOT NULL AND t.ended_at IS NULL AND t.ticked_at > ${lately}`
+/** And its gate was open when it ticked, so that it serves executors. */
+export const isServed = `t.term IS NOT NULL AND t.ended_at IS NULL AND coalesce(t.served_at > ${lately}, false)`
+
 export interface Observation {
   term: number
   replica_id: string | null
@@ -181,8 +189,7 @@ export async function observeLeader(db: Queryable): Promise<Observation> {
   const { rows } = await db.query<Observation>({
     name: 'observe_leader',
     text: `SELECT l.term, l.replica_id, r.name, r.advertised_url,
-        t.term IS NOT NULL AND t.ended_at IS NULL
-          AND t.ticked_at > clock_timestamp() - interval '5 seconds' AS is_led
+        ${isLed} AS is_led
       FROM leader l
       LEFT JOIN replicas r USING (replica_id)
       LEFT JOIN terms t ON t.term = l.term AND t.replica_id = l.replica_id`,

@@ -1,4 +1,4 @@
-import { afterSilence } from '../domain/executor-health.ts'
+import { afterSilence, missedBeats } from '../domain/executor-health.ts'
 import type { Term } from '../leader/term.ts'
 import type { Stalls } from '../services/stalls.ts'
 import type { Doors } from '../sql/doors.ts'
@@ -19,8 +19,6 @@ export interface WatchExecutorsOptions {
 }
 
 const batch = 500
-/** Missed in a row, an executor is suspect. */
-const missedBeats = 3
 
 /** Records which executors have fallen silent. It takes nothing from them: their leases run out by themselves. The
  *  way back is recorded by the heartbeat, which has their rows in hand. Time in which nobody was heard is no

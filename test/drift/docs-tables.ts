@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { Registry } from 'prom-client'
 import { exitCodes, exitCodesHelp } from '../../src/cli/exit.ts'
 import { clientSchema, serverSchema } from '../../src/config.ts'
+import { reasonMeanings } from '../../src/contract/explain.ts'
 import { errorTable } from '../../src/errors.ts'
 import { defineMetrics } from '../../src/metrics/definitions.ts'
 import { tableRows, unquoted } from './markdown.ts'
@@ -25,6 +26,14 @@ export function errorFaults(markdown: string): string[] {
     [code, status, retryable ? 'yes' : 'no', level].join(' | '),
   )
   return differences('docs/errors.md', told, real)
+}
+
+export function reasonFaults(markdown: string): string[] {
+  const told = tableRows(markdown, 'Reason', 'Meaning', 'Facts', 'What to do').map((cells) =>
+    cells.slice(0, 2).map(unquoted).join(' | '),
+  )
+  const real = Object.entries(reasonMeanings).map((row) => row.join(' | '))
+  return differences('docs/explain.md', told, real)
 }
 
 /** Labels are told as `a`, `b`; none as –. */

@@ -8,6 +8,7 @@ import {
   errorFaults,
   exitCodeFaults,
   metricFaults,
+  reasonFaults,
   variableFaults,
 } from './docs-tables.ts'
 import { root, tellFaults } from './generated.ts'
@@ -77,6 +78,7 @@ tellFaults([
   ...commandFaults(cli, program),
   ...exitCodeFaults(cli),
   ...errorFaults(read('docs/errors.md')),
+  ...reasonFaults(read('docs/explain.md')),
   ...metricFaults(read('docs/metrics.md')),
   ...variableFaults(read('docs/configuration.md')),
 ])

@@ -55,6 +55,7 @@ const table: Record<string, Row> = {
   'GET /v1/jobs/{id}': { roles: ['submit', ...readers] },
   'POST /v1/jobs/{id}/retry': { roles: submitters, body: () => ({}) },
   'GET /v1/jobs/{id}/attempts': { roles: ['submit', ...readers] },
+  'GET /v1/jobs/{id}/explain': { roles: ['submit', ...readers] },
   'GET /v1/jobs/{id}/effects': { roles: ['submit', ...readers] },
   'POST /v1/jobs/{id}/effects/{key}/begin': { roles: ['executor', 'admin'], body: effectOf },
   'POST /v1/jobs/{id}/effects/{key}/commit': { roles: ['executor', 'admin'], body: effectOf },

@@ -71,6 +71,8 @@ export const patient = {
   UNDERSTUDY_HEARTBEAT_MS: '60000',
   UNDERSTUDY_SELF_FENCE_MS: '200000',
   UNDERSTUDY_LEASE_TTL_MS: '300000',
+  UNDERSTUDY_CANCEL_GRACE_MS: '120000',
+  UNDERSTUDY_RUN_TIMEOUT_GRACE_MS: '120000',
 }
 
 export async function startWorker(db: TestDatabase, env: Record<string, string> = {}) {

@@ -10,6 +10,7 @@ import {
 } from '../options.ts'
 import { ago, printJson, printLines, table } from '../print.ts'
 import { cancelCommand } from './job-cancel.ts'
+import { explainCommand } from './job-explain.ts'
 import { retryCommand } from './job-retry.ts'
 
 interface ListFlags extends ClientFlags {
@@ -48,6 +49,7 @@ export function jobCommand(): Command {
           .option('--wait-ms <n>', 'wait so long for its end', wholeNumber(0)),
       ).action(getJob),
     )
+    .addCommand(explainCommand())
     .addCommand(cancelCommand())
     .addCommand(retryCommand())
 }
