@@ -17,9 +17,12 @@ function expectServed({ status, body }: Answer) {
 /** A job with a key, a committed effect and progress, that failed. */
 async function startFailing() {
   const cut = await startCut(db)
-  const { api, queue, executor, epoch } = cut
+  const { api, queue } = cut
   const fail = async () => {
     const key = randomUUID()
+    // One that fails again and again would soon be given nothing.
+    const executor = randomUUID()
+    const epoch = await api.register(executor, { queues: [queue] })
     const job = await api.submit({ queue, max_attempts: 1, idempotency_key: key })
     const [given] = await api.poll(executor, epoch, { wait_ms: 20_000 })
     if (!given) throw new Error('there was no job')

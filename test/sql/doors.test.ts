@@ -170,5 +170,5 @@ test('the guard of all tests stops a client that takes a lease away', async () =
   await expect(steal).rejects.toThrow('a client changed the lease')
   await expect(
     doors.asLeader(term, (tx) => tx.query({ text: 'UPDATE jobs SET fence = 0' })),
-  ).rejects.toThrow('the fence of job')
+  ).rejects.toThrow('the fence in jobs was lowered')
 })
