@@ -25,6 +25,7 @@ import {
   type NewHolding,
   releaseLockIfLatest,
   renewLockIfHeld,
+  wasTakenOver,
 } from '../sql/locks.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { type Actor, audit } from './audit.ts'
@@ -60,7 +61,7 @@ export class Locks {
   }
 
   /** Waits for it as long as the body says, and not beyond a hang-up: what was given by then to nobody goes stale.
-   *  Throws lock_held, and invalid_request for a job that is over. */
+   *  Throws lock_held, stale_fence for a process that a new one of its owner came after, and invalid_request for a job that is over. */
   async acquire(
     bearer: Bearer,
     name: string,
@@ -139,7 +140,9 @@ export class Locks {
       const got = await acquireLockIfFree(tx, wanted)
       if (got) return got
       if (job_id !== null && (await isJobOver(tx, job_id))) throw jobIsOver(job_id)
-      return heldBy(name, await findLock(tx, name))
+      const lock = await findLock(tx, name)
+      if (lock?.state !== 'held' && (await wasTakenOver(tx, name, wanted))) throw takenOver(wanted)
+      return heldBy(name, lock)
     })
   }
 
@@ -175,6 +178,11 @@ function heldBy(name: string, lock: LockRow | undefined): AppError {
     ? `${lock.owner} has it with fence ${lock.fence} until ${lock.expires_at}`
     : 'somebody had it just now'
   return new AppError('lock_held', `${name}: ${holder}, unless it is renewed`)
+}
+
+/** No wait helps: it is to start anew, with another boot_id. */
+function takenOver({ name, owner }: NewHolding): AppError {
+  return new AppError('stale_fence', `a newer process of ${owner} has had ${name} since this one`)
 }
 
 function notHeld(name: string, { owner, fence }: LockHolder): AppError {
