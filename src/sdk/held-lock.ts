@@ -4,7 +4,8 @@ import { ApiError } from './errors.ts'
 import type { Locks } from './locks.ts'
 
 export interface HoldOptions {
-  /** Who has it, across restarts: a new process of the same owner takes over at once. */
+  /** Who has it, across restarts: a new process of the same owner takes over at once. What may be started twice, and
+   *  must not run twice, needs a random one each time. */
   owner: string
   /** Which process of the owner. Default: a random one. */
   bootId?: string
