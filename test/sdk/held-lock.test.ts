@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { HeldLock } from '../../src/sdk/index.ts'
-import { holding, startHeld } from '../support/held-lock.ts'
+import { type HeldLock, UnavailableError } from '../../src/sdk/index.ts'
+import { holding, startClient, startHeld } from '../support/held-lock.ts'
 
 /** How long a holder believes to hold its lock, whatever becomes of its renewals. A renewal is good for 15 s, of
  *  which 3 s are kept, and 3 s go to the grace. */
@@ -94,4 +94,28 @@ test('each renewal says how long it is good for, and when the next is due', asyn
   expect(held.over.aborted).toBe(false)
   await clock.advance(1)
   expect(held.over.aborted).toBe(true)
+})
+
+test('a renewal that had to be asked for again counts from when it was, and the lock is not born lost', async () => {
+  const { clock, asked, replica, hold } = await startClient()
+  replica.refuses = 'renew'
+  const holding = hold()
+  await asked.wait('renew')
+  await clock.untilAsleepUntil(200)
+  delete replica.refuses
+  await clock.advance(13_000)
+  const held = await holding
+  expect(stateOf(held)).toEqual(isHeld)
+  clock.stall(8_999)
+  expect(stateOf(held)).toEqual(isHeld)
+})
+
+test('a lock that nobody confirms in time is given back', async () => {
+  const { clock, asked, replica, hold } = await startClient()
+  replica.refuses = 'renew'
+  const refused = expect(hold()).rejects.toThrow(UnavailableError)
+  await clock.untilAsleepUntil(200)
+  await clock.advance(15_000)
+  await refused
+  expect(asked.fired.at(-1)?.type).toBe('release')
 })

@@ -27,11 +27,13 @@ export function holding(more: { renew_ms?: number; valid_ms?: number } = {}): st
 export async function startClient() {
   const clock = new HandClock()
   const asked = new Signals<Asked>()
-  const replica = { isAnswering: true }
+  /** What it does not answer, and which requests it is not there for. */
+  const replica: { isAnswering: boolean; refuses?: string } = { isAnswering: true }
   const url = await listen((request, response) => {
     request.resume()
     const type = request.url?.split('/').at(-1) ?? ''
-    if (replica.isAnswering) response.end(holding())
+    if (type === replica.refuses) response.writeHead(503).end('{}')
+    else if (replica.isAnswering) response.end(holding())
     asked.fire({ type, response })
   })
   const client = new Client({ urls: [url], token: 'token' }, clock)
