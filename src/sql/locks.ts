@@ -165,7 +165,7 @@ export async function forceReleaseIfHeld(
   const { rows } = await tx.query<LockRow>({
     name: 'force_release_if_held',
     text: `UPDATE locks l SET released_at = clock_timestamp(), boot_id = NULL
-      WHERE l.name = $1 AND l.released_at IS NULL AND ($2::bigint IS NULL OR l.fence = $2)
+      WHERE l.name = $1 AND NOT ${isOver} AND ($2::bigint IS NULL OR l.fence = $2)
       RETURNING ${columns}`,
     values: [name, fence],
   })
