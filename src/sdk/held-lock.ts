@@ -49,7 +49,7 @@ const releaseMs = 5_000
  *   held ──renewal refused, or not answered until grace and margin are left──▶ stopping ──▶ over
  *
  * Guaranteed: `over` aborts before another may have the lock, unless an operator or a new process of the same owner
- * took it away. Not guaranteed: anything while this process itself is stopped or suspended, which only the fence
+ * took it away, or the job ended that it was tied to: that is heard at the next renewal. Not guaranteed: anything while this process itself is stopped or suspended, which only the fence
  * guards against.
  */
 export class HeldLock {
