@@ -54,7 +54,7 @@ const validCapMs = lockTiming(Number.MAX_SAFE_INTEGER).valid_ms
 export class Locks {
   readonly #o: LocksOptions
   /** Who asks for one name asks in turn: they would wait for its row, each with a session of the pool. */
-  readonly #lanes = new Lanes()
+  readonly #lanes = new Lanes(isUnavailable)
 
   constructor(options: LocksOptions) {
     this.#o = options
@@ -166,6 +166,10 @@ function toHolding({ tokenId, role }: Bearer, name: string, body: LockAcquire): 
     ttl_ms,
     valid_ms: lockTiming(ttl_ms).valid_ms,
   }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'database_unavailable'
 }
 
 function jobIsOver(jobId: string): AppError {
