@@ -122,7 +122,9 @@ export class Locks {
       return new HeldLock(this, holder, renewal, options.graceMs, this.#clock)
     } catch (error) {
       // If nobody hears it, the lock goes stale by itself.
-      await this.release(name, holder, { timeoutMs: confirmMs, patienceMs: 0 }).catch(() => undefined)
+      await this.release(name, holder, { timeoutMs: confirmMs, patienceMs: 0 }).catch(
+        () => undefined,
+      )
       throw error
     }
   }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { LockOwner } from '../../src/contract/locks.ts'
 import { ownerOf } from '../../src/cli/lock-options.ts'
+import { LockOwner } from '../../src/contract/locks.ts'
 
 test('without --owner each command has an owner of its own, whatever its host and process id', () => {
   const [one, other] = [ownerOf({}), ownerOf({})]
