@@ -11,6 +11,16 @@ BEGIN
   RETURN NOT FOUND;
 END $$;
 
+-- Whether another process of its owner has had the lock after this one had it. `p_holders`: as in locks.holders.
+CREATE FUNCTION is_displaced(p_holders text[], p_owner text, p_boot_id text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT EXISTS (
+    SELECT FROM unnest(p_holders) WITH ORDINALITY AS mine (holder, at)
+    JOIN unnest(p_holders) WITH ORDINALITY AS later (holder, at) ON later.at < mine.at
+    WHERE mine.holder = p_owner || ' ' || p_boot_id AND split_part(later.holder, ' ', 1) = p_owner
+  )
+$$;
+
 -- One row for each name, kept a day after it was free last: its fence goes on from there.
 CREATE TABLE locks (
   name text PRIMARY KEY,
@@ -19,8 +29,9 @@ CREATE TABLE locks (
   -- who has it, or had it last; no boot_id: it was taken away, and nobody may answer for that holder
   owner text NOT NULL,
   boot_id text,
-  -- the process of the same owner that this one took it from: that one is gone, and must not take it back
-  displaced_boot_id text,
+  -- `owner boot_id` of the last 16 processes that had it, each once, the latest first: one that another process of
+  -- its owner came after is gone, and must not take it back, whatever became of the lock since
+  holders text[] NOT NULL,
   -- a new process of this owner takes over with the same token
   token_id text NOT NULL,
   -- it ends with this job

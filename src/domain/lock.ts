@@ -8,8 +8,9 @@
  *   held, stale ──release, force-release, end of its job──▶ free
  *
  * Stale and free locks are anybody's. Guaranteed: who counts `valid_ms` from when it SENT the request that was
- * answered never believes to hold a lock that another may have, unless an operator took it away, or a new process of
- * its own owner did. Not guaranteed: an order among those who wait.
+ * answered never believes to hold a lock that another may have, with three exceptions, which free it at once: an
+ * operator took it away, a new process of its own owner did, or the job ended that it was tied to. Not guaranteed: an
+ * order among those who wait.
  */
 export interface LockTiming {
   /** How often the holder is to renew. */

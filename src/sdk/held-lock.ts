@@ -4,7 +4,8 @@ import { ApiError } from './errors.ts'
 import type { Locks } from './locks.ts'
 
 export interface HoldOptions {
-  /** Who has it, across restarts: a new process of the same owner takes over at once. */
+  /** Who has it, across restarts: a new process of the same owner takes over at once. What may be started twice, and
+   *  must not run twice, needs a random one each time. */
   owner: string
   /** Which process of the owner. Default: a random one. */
   bootId?: string
@@ -27,7 +28,7 @@ export interface HoldOptions {
 export type LockEnd = 'lost' | 'unconfirmed'
 
 /** A renewal that was answered: when it was sent, by the local clock, and what it said. */
-interface Renewal {
+export interface Renewal {
   sentAt: number
   holding: LockHolding
 }
@@ -48,7 +49,7 @@ const releaseMs = 5_000
  *   held ──renewal refused, or not answered until grace and margin are left──▶ stopping ──▶ over
  *
  * Guaranteed: `over` aborts before another may have the lock, unless an operator or a new process of the same owner
- * took it away. Not guaranteed: anything while this process itself is stopped or suspended, which only the fence
+ * took it away, or the job ended that it was tied to: that is heard at the next renewal. Not guaranteed: anything while this process itself is stopped or suspended, which only the fence
  * guards against.
  */
 export class HeldLock {
@@ -57,55 +58,58 @@ export class HeldLock {
   readonly #locks: Locks
   readonly #holder: LockHolder
   readonly #clock: Clock
-  readonly #validMs: number
-  readonly #renewMs: number
-  readonly #graceMs: number
+  readonly #wantedGraceMs: number
   readonly #stopping = new AbortController()
   readonly #over = new AbortController()
   readonly #released = new AbortController()
   readonly #kept: Promise<void>
   #replaced = new AbortController()
-  #sentAt: number
+  #renewal: Renewal
+  /** By when whoever uses a lock that was taken away must have stopped. */
+  #lostAt = Number.POSITIVE_INFINITY
   #end: LockEnd | undefined
 
   constructor(
     locks: Locks,
     holder: LockHolder,
-    { sentAt, holding }: Renewal,
+    renewal: Renewal,
     graceMs = Number.POSITIVE_INFINITY,
     clock: Clock,
   ) {
-    this.name = holding.name
+    this.name = renewal.holding.name
     this.fence = holder.fence
     this.#locks = locks
     this.#holder = holder
     this.#clock = clock
-    this.#validMs = holding.valid_ms
-    this.#renewMs = holding.renew_ms
-    this.#graceMs = Math.min(graceMs, holding.valid_ms * mostGrace)
-    this.#sentAt = sentAt
-    void this.#guard(this.#overAt)
+    this.#wantedGraceMs = graceMs
+    this.#renewal = renewal
+    void this.#guard()
     this.#kept = this.#keep()
   }
 
-  /** Aborts when what needs the lock must begin to stop. */
+  /** Aborts when what needs the lock must begin to stop. Asked for, it is up to date by the clock; kept, it aborts when
+   *  a timer fires, which in a process that was stalled may be late. */
   get stopping(): AbortSignal {
+    this.#heedClock()
     return this.#stopping.signal
   }
 
-  /** Aborts when nothing that needs the lock may run any more. */
+  /** Aborts when nothing that needs the lock may run any more; as `stopping`. */
   get over(): AbortSignal {
+    this.#heedClock()
     return this.#over.signal
   }
 
   /** Undefined: it is held. */
   get end(): LockEnd | undefined {
+    this.#heedClock()
     return this.#end
   }
 
   /** Gives it up, if it is held; then nothing aborts any more. Throws UnavailableError where no replica took it: the
    *  lock goes stale by itself. */
   async release(): Promise<void> {
+    this.#heedClock()
     this.#released.abort()
     this.#replaced.abort()
     await this.#kept
@@ -118,14 +122,12 @@ export class HeldLock {
   /** Renews until the lock is given up, or must be. */
   async #keep(): Promise<void> {
     const ended = AbortSignal.any([this.#released.signal, this.#stopping.signal])
-    let dueAt = this.#sentAt + this.#renewMs
+    let dueAt = this.#dueAt
     while (!ended.aborted) {
       await this.#clock.sleep(dueAt - this.#clock.monotonic(), ended)
       if (ended.aborted) return
       const isRenewed = await this.#renew(ended)
-      dueAt = isRenewed
-        ? this.#sentAt + this.#renewMs
-        : this.#clock.monotonic() + this.#validMs * pause
+      dueAt = isRenewed ? this.#dueAt : this.#clock.monotonic() + this.#validMs * pause
     }
   }
 
@@ -134,30 +136,54 @@ export class HeldLock {
     try {
       // Each replica once: which of the tries was answered, and so when it was sent, is not told.
       const timeoutMs = Math.ceil(this.#validMs * longestTry)
-      await this.#locks.renew(this.name, this.#holder, { timeoutMs, patienceMs: 0, signal: ended })
+      const tries = { timeoutMs, patienceMs: 0, signal: ended }
+      const holding = await this.#locks.renew(this.name, this.#holder, tries)
+      this.#heedClock()
+      if (ended.aborted) return false
+      this.#renewal = { sentAt, holding }
     } catch (error) {
       if (isStale(error)) this.#lose()
       return false
     }
-    if (ended.aborted) return false
-    this.#sentAt = sentAt
-    void this.#guard(this.#overAt)
+    void this.#guard()
     return true
   }
 
   /** Somebody else may have it by now: what is left of the time is all the grace there is. */
   #lose(): void {
-    const overAt = Math.min(this.#clock.monotonic() + this.#graceMs, this.#overAt)
+    this.#lostAt = this.#clock.monotonic() + this.#graceMs
     this.#stop('lost')
-    void this.#guard(overAt)
+    void this.#guard()
+  }
+
+  get #validMs(): number {
+    return this.#renewal.holding.valid_ms
+  }
+
+  get #graceMs(): number {
+    return Math.min(this.#wantedGraceMs, this.#validMs * mostGrace)
+  }
+
+  get #dueAt(): number {
+    return this.#renewal.sentAt + this.#renewal.holding.renew_ms
   }
 
   get #overAt(): number {
-    return this.#sentAt + this.#validMs * (1 - margin)
+    return Math.min(this.#renewal.sentAt + this.#validMs * (1 - margin), this.#lostAt)
+  }
+
+  /** Timers run late in a process that was stalled: the clock decides. */
+  #heedClock(): void {
+    if (this.#released.signal.aborted) return
+    const now = this.#clock.monotonic()
+    const overAt = this.#overAt
+    if (now >= overAt - this.#graceMs) this.#stop('unconfirmed')
+    if (now >= overAt) this.#over.abort()
   }
 
   /** Waits for the last moment, as it is known now; a renewal, and the release, put another in its place. */
-  async #guard(overAt: number): Promise<void> {
+  async #guard(): Promise<void> {
+    const overAt = this.#overAt
     this.#replaced.abort()
     this.#replaced = new AbortController()
     const { signal: replaced } = this.#replaced

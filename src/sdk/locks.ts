@@ -11,8 +11,8 @@ import type {
   LockListQuery,
   LockReleased,
 } from '../contract/locks.ts'
-import { ApiError } from './errors.ts'
-import { HeldLock, type HoldOptions } from './held-lock.ts'
+import { ApiError, UnavailableError } from './errors.ts'
+import { HeldLock, type HoldOptions, type Renewal } from './held-lock.ts'
 import type { Call } from './transport.ts'
 
 /** How a call to a replica is made, and for how long it is tried. */
@@ -30,6 +30,9 @@ const waitSliceMs = 20_000
 const tryMs = 10_000
 /** A replica that stops ends waits early. */
 const betweenSlicesMs = 100
+/** Longest that one replica may take to confirm that a lock is held, and the pause before all are asked again. */
+const confirmMs = 2_000
+const betweenTriesMs = 200
 
 /** Named locks (docs/locks.md), with a token of role operator or admin. */
 export class Locks {
@@ -107,17 +110,44 @@ export class Locks {
   }
 
   /** Acquires a lock and keeps it, renewing in the background, until it is released or lost: heed its `stopping`.
-   *  Throws ApiError lock_held after `waitMs`. */
+   *  Throws ApiError lock_held after `waitMs`, and UnavailableError. */
   async hold(name: string, options: HoldOptions): Promise<HeldLock> {
     const { owner, bootId = randomUUID(), ttlMs, waitMs = 0, jobId, metadata, signal } = options
     const process = { owner, boot_id: bootId }
     const wanted = { ...process, ttl_ms: ttlMs, wait_ms: waitMs, job_id: jobId, metadata }
     const { fence } = await this.acquire(name, wanted, { signal })
     const holder = { ...process, fence }
-    // How long the answer was on its way, nobody knows: the wait is in it.
-    const sentAt = this.#clock.monotonic()
-    const holding = await this.renew(name, holder, { signal })
-    return new HeldLock(this, holder, { sentAt, holding }, options.graceMs, this.#clock)
+    try {
+      const renewal = await this.#confirm(name, holder, signal)
+      return new HeldLock(this, holder, renewal, options.graceMs, this.#clock)
+    } catch (error) {
+      // If nobody hears it, the lock goes stale by itself.
+      await this.release(name, holder, { timeoutMs: confirmMs, patienceMs: 0 }).catch(
+        () => undefined,
+      )
+      throw error
+    }
+  }
+
+  /** The answer to an acquire says not when it was given: the wait is in it. Each replica is asked once, and then anew
+   *  with a time of its own: what is counted from the first try might be over when the last is answered. */
+  async #confirm(
+    name: string,
+    holder: LockHolder,
+    signal: AbortSignal | undefined,
+  ): Promise<Renewal> {
+    const until = this.#clock.monotonic() + this.#patienceMs
+    const tries = { timeoutMs: confirmMs, patienceMs: 0, signal }
+    for (;;) {
+      const sentAt = this.#clock.monotonic()
+      try {
+        return { sentAt, holding: await this.renew(name, holder, tries) }
+      } catch (error) {
+        if (!(error instanceof UnavailableError) || this.#clock.monotonic() >= until) throw error
+      }
+      await this.#clock.sleep(betweenTriesMs, signal)
+      signal?.throwIfAborted()
+    }
   }
 
   #post<T>(name: string, verb: string, body: object, more: Partial<Call>): Promise<T> {

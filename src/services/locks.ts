@@ -25,6 +25,7 @@ import {
   type NewHolding,
   releaseLockIfLatest,
   renewLockIfHeld,
+  wasTakenOver,
 } from '../sql/locks.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { type Actor, audit } from './audit.ts'
@@ -53,14 +54,14 @@ const validCapMs = lockTiming(Number.MAX_SAFE_INTEGER).valid_ms
 export class Locks {
   readonly #o: LocksOptions
   /** Who asks for one name asks in turn: they would wait for its row, each with a session of the pool. */
-  readonly #lanes = new Lanes()
+  readonly #lanes = new Lanes(isUnavailable)
 
   constructor(options: LocksOptions) {
     this.#o = options
   }
 
   /** Waits for it as long as the body says, and not beyond a hang-up: what was given by then to nobody goes stale.
-   *  Throws lock_held, and invalid_request for a job that is over. */
+   *  Throws lock_held, stale_fence for a process that a new one of its owner came after, and invalid_request for a job that is over. */
   async acquire(
     bearer: Bearer,
     name: string,
@@ -139,7 +140,9 @@ export class Locks {
       const got = await acquireLockIfFree(tx, wanted)
       if (got) return got
       if (job_id !== null && (await isJobOver(tx, job_id))) throw jobIsOver(job_id)
-      return heldBy(name, await findLock(tx, name))
+      const lock = await findLock(tx, name)
+      if (lock?.state !== 'held' && (await wasTakenOver(tx, name, wanted))) throw takenOver(wanted)
+      return heldBy(name, lock)
     })
   }
 
@@ -165,6 +168,10 @@ function toHolding({ tokenId, role }: Bearer, name: string, body: LockAcquire): 
   }
 }
 
+function isUnavailable(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'database_unavailable'
+}
+
 function jobIsOver(jobId: string): AppError {
   return invalid('job_id', `job ${jobId} has ended, or there is none`)
 }
@@ -175,6 +182,11 @@ function heldBy(name: string, lock: LockRow | undefined): AppError {
     ? `${lock.owner} has it with fence ${lock.fence} until ${lock.expires_at}`
     : 'somebody had it just now'
   return new AppError('lock_held', `${name}: ${holder}, unless it is renewed`)
+}
+
+/** No wait helps: it is to start anew, with another boot_id. */
+function takenOver({ name, owner }: NewHolding): AppError {
+  return new AppError('stale_fence', `a newer process of ${owner} has had ${name} since this one`)
 }
 
 function notHeld(name: string, { owner, fence }: LockHolder): AppError {

@@ -57,10 +57,13 @@ const isFree = `(l.expires_at <= statement_timestamp() OR ${isOver})`
 
 const isSameProcess = '(l.owner = EXCLUDED.owner AND l.boot_id = EXCLUDED.boot_id)'
 
-/** The process that has it is gone, since there is a new one of its owner. One that was itself taken over so, and
- *  asks late, is not the new one. */
+/** The process that has it is gone, since there is a new one of its owner. */
 const isSuccessor = `(l.owner = EXCLUDED.owner AND l.boot_id <> EXCLUDED.boot_id
-  AND l.displaced_boot_id IS DISTINCT FROM EXCLUDED.boot_id AND (l.token_id = EXCLUDED.token_id OR $6))`
+  AND (l.token_id = EXCLUDED.token_id OR $6))`
+
+/** One that a new process of its owner came after, and that asks late, gets nothing, not even what is free: its
+ *  successor would find the lock taken by a process that is gone. */
+const isDisplaced = 'is_displaced(l.holders, EXCLUDED.owner, EXCLUDED.boot_id)'
 
 const columns = `l.name,
   CASE WHEN ${isOver} THEN 'free' WHEN l.expires_at <= statement_timestamp() THEN 'stale' ELSE 'held' END AS state,
@@ -77,7 +80,7 @@ export async function keepFromPruning(tx: Queryable): Promise<void> {
 }
 
 /** Gives the lock to this process, if nobody else has it; again, if it has it itself. Undefined: another has it, or
- *  the job is over that it is to be tied to. Comes after `keepFromPruning`. */
+ *  has taken it over from this process, or the job is over that it is to be tied to. Comes after `keepFromPruning`. */
 export async function acquireLockIfFree(
   tx: Queryable,
   wanted: NewHolding,
@@ -85,22 +88,21 @@ export async function acquireLockIfFree(
   const { rows } = await tx.query<Deadlines>({
     name: 'acquire_lock_if_free',
     text: `
-      INSERT INTO locks AS l (name, fence, owner, boot_id, token_id, job_id, metadata, ttl_ms,
-        acquired_at, renewed_at, expires_at, ends_at)
-      SELECT $1, f.fence + 1, $2, $3, $4, $5::uuid, $7::json, $8::integer, now.at, now.at,
+      INSERT INTO locks AS l (name, fence, owner, boot_id, holders, token_id, job_id, metadata,
+        ttl_ms, acquired_at, renewed_at, expires_at, ends_at)
+      SELECT $1, f.fence + 1, $2::text, $3::text, ARRAY[$2 || ' ' || $3], $4, $5::uuid, $7::json, $8::integer, now.at, now.at,
         now.at + $9::integer * interval '1 millisecond', now.at + $8::integer * interval '1 millisecond'
       FROM lock_floor f, (SELECT clock_timestamp() AS at) now
       WHERE $5::uuid IS NULL OR NOT is_job_over($5::uuid)
       ON CONFLICT (name) DO UPDATE SET
         fence = CASE WHEN ${isSameProcess} AND NOT ${isOver} THEN l.fence ELSE l.fence + 1 END,
         acquired_at = CASE WHEN ${isSameProcess} AND NOT ${isOver} THEN l.acquired_at ELSE EXCLUDED.acquired_at END,
-        displaced_boot_id = CASE WHEN l.owner <> EXCLUDED.owner THEN NULL
-          WHEN l.boot_id <> EXCLUDED.boot_id THEN l.boot_id ELSE l.displaced_boot_id END,
+        holders = (EXCLUDED.holders || array_remove(l.holders, EXCLUDED.holders[1]))[1:16],
         owner = EXCLUDED.owner, boot_id = EXCLUDED.boot_id, token_id = EXCLUDED.token_id,
         job_id = EXCLUDED.job_id, metadata = EXCLUDED.metadata, ttl_ms = EXCLUDED.ttl_ms,
         renewed_at = EXCLUDED.renewed_at, expires_at = EXCLUDED.expires_at, ends_at = EXCLUDED.ends_at,
         released_at = NULL
-      WHERE ${isFree} OR ${isSameProcess} OR ${isSuccessor}
+      WHERE (${isFree} OR ${isSameProcess} OR ${isSuccessor}) AND NOT ${isDisplaced}
       RETURNING name, fence, expires_at, ends_at`,
     values: [
       wanted.name,
@@ -163,7 +165,7 @@ export async function forceReleaseIfHeld(
   const { rows } = await tx.query<LockRow>({
     name: 'force_release_if_held',
     text: `UPDATE locks l SET released_at = clock_timestamp(), boot_id = NULL
-      WHERE l.name = $1 AND l.released_at IS NULL AND ($2::bigint IS NULL OR l.fence = $2)
+      WHERE l.name = $1 AND NOT ${isOver} AND ($2::bigint IS NULL OR l.fence = $2)
       RETURNING ${columns}`,
     values: [name, fence],
   })
@@ -217,6 +219,20 @@ export async function listFreeNames(db: Queryable, names: string[]): Promise<str
     values: [names],
   })
   return rows.map(({ name }) => name)
+}
+
+/** Whether another process of this one's owner has had it since. */
+export async function wasTakenOver(
+  db: Queryable,
+  name: string,
+  { owner, boot_id }: LockProcess,
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'was_taken_over',
+    text: 'SELECT FROM locks l WHERE l.name = $1 AND is_displaced(l.holders, $2, $3)',
+    values: [name, owner, boot_id],
+  })
+  return rowCount === 1
 }
 
 export async function isJobOver(db: Queryable, jobId: string): Promise<boolean> {

@@ -174,10 +174,10 @@ export interface LockFloor {
 export interface Locks {
   acquired_at: string
   boot_id: string | null
-  displaced_boot_id: string | null
   ends_at: string
   expires_at: string
   fence: number
+  holders: string[]
   job_id: string | null
   metadata: ColumnType<unknown, string, string>
   name: string

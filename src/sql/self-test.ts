@@ -123,7 +123,14 @@ const rights = {
   lock_floor: ['SELECT', 'UPDATE'],
 }
 
-const functions = ['wait_for_active_lock', 'fence_term', 'promote', 'tick', 'is_job_over']
+const functions = [
+  'wait_for_active_lock',
+  'fence_term',
+  'promote',
+  'tick',
+  'is_job_over',
+  'is_displaced',
+]
 
 const wanted = Object.entries(rights).flatMap(([relation, each]) =>
   each.map((right) => ({ relation, right })),

@@ -145,6 +145,17 @@ test('run: signals are for the command; what it leaves behind ends before the lo
   expect((await look()).state).toBe('free')
 })
 
+test('run: SIGQUIT is for the command, too', async () => {
+  const { run, look } = await start()
+  const { child, pid, exited } = run(
+    `trap 'exit 9' QUIT; echo $$ > pid; while :; do sleep 0.05; done`,
+  )
+  await pid()
+  child.kill('SIGQUIT')
+  expect((await exited).code).toBe(9)
+  expect((await look()).state).toBe('free')
+})
+
 const stubborn = `trap '' TERM; sh -c 'trap "" TERM; echo $$ > pid; while :; do sleep 0.05; done' & wait; wait`
 
 test('run: a lock that is taken away stops the whole group, also what ignores SIGTERM', async () => {

@@ -3,6 +3,8 @@ import type { Answer } from '../support/api.ts'
 import { cutEverywhere, startCut, untilServed } from '../support/cuts.ts'
 import { useDatabase } from '../support/database.ts'
 import { Claimant, lockName } from '../support/locks.ts'
+import { startActive } from '../support/replica.ts'
+import { openSession } from '../support/sessions.ts'
 
 /** A session of the pools that ends at any statement of a lock: 503 or the answer, and asked again the same. */
 
@@ -31,6 +33,23 @@ test('acquire: one fence is spent, however often it is asked for', async () => {
       expect((await new Claimant(cut.api, claimant.name).acquire()).status).toBe(409)
     },
   })
+})
+
+test('acquire: who queues behind one that Postgres kept waiting is refused with it, and not in turn', async () => {
+  const { api } = await startActive(db)
+  const name = lockName()
+  const before = new Claimant(api, name)
+  await before.release(await before.take())
+  const blocker = await openSession(db.url)
+  await blocker.query('BEGIN')
+  await blocker.query('SELECT FROM locks WHERE name = $1 FOR UPDATE', [name])
+  const asked = Array.from({ length: 4 }, () => new Claimant(api, name).acquire())
+  await Promise.race(asked)
+  await blocker.query('ROLLBACK')
+  for (const { status, body } of await Promise.all(asked)) {
+    expect([status, body.code]).toEqual([503, 'database_unavailable'])
+  }
+  expect(await new Claimant(api, name).take()).toBe(2)
 })
 
 test('renew and release: answered the same, and nothing is freed that another has', async () => {

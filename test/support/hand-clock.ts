@@ -30,6 +30,11 @@ export class HandClock implements Clock {
     }
   }
 
+  /** Goes on, and wakes nobody: as for a process that is stalled. */
+  stall(ms: number): void {
+    this.#now += ms
+  }
+
   /** Goes on, and lets everybody do what they were waiting to do. */
   async advance(ms: number): Promise<void> {
     this.#now += ms

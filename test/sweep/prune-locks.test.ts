@@ -57,9 +57,9 @@ test('a name that is acquired while it is pruned does not get a fence that was u
     openSession(db.url),
   ])
   await db.sql(
-    `INSERT INTO locks (name, fence, owner, boot_id, token_id, metadata, ttl_ms, acquired_at, renewed_at,
+    `INSERT INTO locks (name, fence, owner, boot_id, holders, token_id, metadata, ttl_ms, acquired_at, renewed_at,
         expires_at, ends_at)
-      SELECT $1, 41, 'o', 'b', 't', '{}', 1000, at, at, at, at FROM (SELECT now() - interval '2 days' AS at) t`,
+      SELECT $1, 41, 'o', 'b', '{o b}', 't', '{}', 1000, at, at, at, at FROM (SELECT now() - interval '2 days' AS at) t`,
     [name],
   )
   const acquirerPid = await pidOf(acquirer)

@@ -29,12 +29,16 @@ async function lockRun(name: string, words: string[], flags: RunFlags) {
       jobId: flags.job,
       graceMs: flags.grace,
     })
+    let code: number | undefined
     try {
-      process.exitCode = await start(held, words, flags)
+      code = await start(held, words, flags)
     } finally {
       await giveUp(held)
     }
-    if (held.end) throw new LockLostError(`${name}: ${reasons[held.end]}; the command was stopped`)
+    process.exitCode = code
+    if (!held.end) return
+    const outcome = code === undefined ? 'not started' : 'stopped'
+    throw new LockLostError(`${name}: ${reasons[held.end]}; the command was ${outcome}`)
   })
 }
 

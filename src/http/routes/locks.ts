@@ -37,7 +37,7 @@ function acquireRoute(app: Scope, { locks, tokens }: Services): void {
         operationId: 'acquireLock',
         summary: 'Acquire a lock, or wait for it with wait_ms',
         description:
-          'Sent again by its holder: the same fence, renewed. A new boot_id of the same owner, with the same token, takes over. 409 lock_held: another has it. Who waits longest is not served first. Served by any replica.',
+          'Sent again by its holder: the same fence, renewed. A new boot_id of the same owner, with the same token, takes over. 409 lock_held: another has it; stale_fence: a newer process of the owner has had it since. Who waits longest is not served first. Served by any replica.',
         params: LockParams,
         body: LockAcquire,
         response: {
