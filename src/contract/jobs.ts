@@ -233,6 +233,7 @@ export const LateReport = z
     fence: Count,
     outcome: z.string(),
     reason: z.string(),
+    error: JobError.nullable().meta({ description: 'As it was reported.' }),
     received_at: Instant,
   })
   .meta({ id: 'LateReport' })

@@ -69,7 +69,7 @@ function stuck(stand: Exclude<Stand, 'free'>): Rule {
       facts: {
         matching: all,
         [stand]: these.length,
-        executors: these.slice(0, mostNamed).map(name),
+        executors: snapshot.mayNameExecutors ? these.slice(0, mostNamed).map(name) : [],
       },
     }
   }
@@ -91,7 +91,7 @@ function noExecutor(snapshot: Snapshot): Reason | undefined {
     return {
       code: 'no_executor_for_queue',
       detail: `no executor that serves queue ${job.queue} is online`,
-      facts: { queue: job.queue },
+      facts: { queue: job.queue, requires: job.requires },
     }
   }
   const missing = missingLabels(heard, job.requires)

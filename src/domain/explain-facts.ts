@@ -43,6 +43,8 @@ export interface Snapshot {
   lease: Lease | null
   /** Where it can be claimed. */
   queue: Queue | null
+  /** To whoever asks. */
+  mayNameExecutors: boolean
 }
 
 export interface ExplainedJob extends Asked {

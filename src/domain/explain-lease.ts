@@ -28,7 +28,7 @@ function cancelDeferred({ job, lease }: Snapshot): Reason | undefined {
 }
 
 function cancelRequested({ job, lease, leader }: Snapshot): Reason | undefined {
-  if (!lease || job.cancelRequestedAt === null) return undefined
+  if (!lease || job.cancelRequestedAt === null || lease.criticalUntil !== null) return undefined
   const { cancelToldAt, executorId } = lease
   const endsAt = leader.isActive ? lease.cancelEndsAt : null
   return {

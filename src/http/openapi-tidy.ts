@@ -1,7 +1,17 @@
 /** The document without what only the generator needed. */
 
+interface Schema {
+  type?: string
+  anyOf?: Schema[]
+}
+
+interface Operation {
+  requestBody?: { required?: boolean; content: Record<string, { schema: Schema }> }
+}
+
 interface Document {
   components?: { schemas?: Record<string, unknown> }
+  paths?: Record<string, Record<string, Operation>>
 }
 
 const reference = /"#\/components\/schemas\/([^"]+)"/g
@@ -25,9 +35,23 @@ export function tidy<T extends object>(document: T): T {
     ...document,
     components: { ...components, schemas: Object.fromEntries(kept) },
   })
-  return JSON.parse(
+  const named = JSON.parse(
     text.replace(reference, (_, name: string) => `"#/components/schemas/${nameOf(name)}"`),
   )
+  tellOptionalBodies(named)
+  return named
+}
+
+/** The generator has every body required, and one that may be left out be null. */
+function tellOptionalBodies({ paths = {} }: Document): void {
+  for (const operation of Object.values(paths).flatMap((path) => Object.values(path))) {
+    const body = operation.requestBody
+    const json = body?.content['application/json']
+    const [schema, other] = json?.schema.anyOf ?? []
+    if (!body || !json || !schema || other?.type !== 'null') continue
+    body.required = false
+    json.schema = schema
+  }
 }
 
 function reach(start: object, schemas: Record<string, unknown>): Set<string> {

@@ -7,7 +7,7 @@ import Fastify, {
   type RouteOptions,
 } from 'fastify'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { limits } from '../contract/common.ts'
 import { AppError, errorTable } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -96,6 +96,11 @@ function createFastify(
   }).withTypeProvider<ZodTypeProvider>()
 }
 
+/** Whether a route does without a body. Many clients name the type of one even where they send none. */
+function mayBeLeftOut(schema: unknown): boolean {
+  return schema instanceof z.ZodType && schema.safeParse(null).success
+}
+
 /** The server with every route, not yet listening. */
 export async function buildServer(options: ServerOptions): Promise<Server> {
   const { services, handlerTimeoutMs, maxConnections } = options
@@ -108,7 +113,12 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   app.addContentTypeParser(
     'application/json',
     { parseAs: 'string' },
-    (_request: FastifyRequest, body: string | Buffer) => bodies.parse(String(body)),
+    async ({ routeOptions }: FastifyRequest, body: string | Buffer) => {
+      const text = String(body)
+      return text === '' && mayBeLeftOut(routeOptions.schema?.body)
+        ? null
+        : await bodies.parse(text)
+    },
   )
   app.setSerializerCompiler(serializerCompiler)
   app.setValidatorCompiler<z.ZodType>(({ schema }) => (data) => {

@@ -87,9 +87,8 @@ export class Bulk {
   }
 }
 
-/** A state alone narrows nothing: each action takes some states only. */
-function isEmpty({ queue, kind, label = [] }: BulkFilter): boolean {
-  return queue === undefined && kind === undefined && label.length === 0
+function isEmpty({ queue, state, kind, label = [] }: BulkFilter): boolean {
+  return queue === undefined && state === undefined && kind === undefined && label.length === 0
 }
 
 function toMatch(

@@ -48,6 +48,8 @@ export class Explanations {
       leader: toLeader(row, gate.serving !== undefined),
       lease: toLease(row, missedBeats * heartbeatMs),
       queue: await this.#lookAtQueue(job_id, row),
+      // Executors may serve other queues, too: who is bound to some is told how many there are, and no more.
+      mayNameExecutors: reader.queues === null,
     })
     return { job_id, state: row.state, reasons }
   }

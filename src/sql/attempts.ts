@@ -20,7 +20,7 @@ export function listLateReports(db: Queryable, jobId: string) {
     db,
     build
       .selectFrom('late_reports')
-      .select(['executor_id', 'epoch', 'fence', 'outcome', 'reason', 'received_at'])
+      .select(['executor_id', 'epoch', 'fence', 'outcome', 'reason', 'error', 'received_at'])
       .where('job_id', '=', jobId)
       .orderBy('received_at')
       .limit(1_000),

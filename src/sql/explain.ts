@@ -133,7 +133,8 @@ export async function listCandidates(
         ${standingColumns}
       FROM executors x
       WHERE $1::text = ANY (x.queues) AND x.heartbeat_at > statement_timestamp() - interval '1 day'
-      ORDER BY x.executor_id LIMIT 10000`,
+        AND x.state <> 'deregistered'
+      ORDER BY x.state <> 'healthy', x.heartbeat_at DESC LIMIT 10000`,
     values: [queue, labelNames],
   })
   return rows

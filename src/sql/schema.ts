@@ -146,7 +146,7 @@ export interface LateEffects {
 
 export interface LateReports {
   epoch: number
-  error: ColumnType<unknown, string, string> | null
+  error: ColumnType<Failure | null, string | null, string | null>
   executor_id: string
   fence: number
   job_id: string

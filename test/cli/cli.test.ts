@@ -225,6 +225,7 @@ test('every command and subcommand explains itself', async () => {
     'submit',
     'job list',
     'job get',
+    'job explain',
     'job cancel',
     'job retry',
     'effect begin',

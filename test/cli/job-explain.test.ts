@@ -14,7 +14,7 @@ test('each reason is a line, with what to do; as JSON it is what the API says', 
   expect((await run(job.id)).stdout).toBe(
     [
       `${job.id} is available`,
-      `  no_executor_with_labels: no executor with label gpu=a100 is online; 1 without serve queue ${queue}; to do: start an executor with --label gpu=a100`,
+      `  no_executor_with_labels: no executor with label gpu=a100 is online; 1 without serve queue ${queue}; to do: understudy agent --queue ${queue} --label gpu=a100 …`,
       '',
     ].join('\n'),
   )

@@ -19,6 +19,7 @@ const typeMapping = {
 /** Columns of which CHECK constraints and the code say more than their SQL type does. */
 const columns = {
   'attempts.error': 'ColumnType<Failure | null, string | null, string | null>',
+  'late_reports.error': 'ColumnType<Failure | null, string | null, string | null>',
   'attempts.outcome': "'succeeded' | 'failed' | 'cancelled' | 'released' | 'lost' | 'undelivered'",
   'effects.state': "'begun' | 'committed' | 'aborted' | 'in_doubt'",
   'effects.on_doubt': "'retry' | 'reconcile' | 'hold'",

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startEffects } from '../support/effects.ts'
-import { startReplica } from '../support/replica.ts'
+import { adminToken, startReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 
 const db = useDatabase()
@@ -39,6 +39,18 @@ test('what nobody holds is cancelled at once, and its key is free again', async 
   const anew = await api.submit({ queue, idempotency_key })
   expect(anew.id).not.toBe(waiting.id)
   expect((await hold()).job.job_id).toBe(anew.id)
+})
+
+test('a cancel needs no body, whatever type is named', async () => {
+  const { api, queue } = await startCancels()
+  const [one, two] = [await api.submit({ queue }), await api.submit({ queue })]
+  const bare = await api.request('POST', `/v1/jobs/${one.id}/cancel`)
+  expect([bare.status, bare.body.job?.state]).toEqual([200, 'cancelled'])
+  const typed = await fetch(`${api.url}/v1/jobs/${two.id}/cancel`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${adminToken}`, 'content-type': 'application/json' },
+  })
+  expect(typed.status).toBe(200)
 })
 
 test('bad cancels change nothing', async () => {

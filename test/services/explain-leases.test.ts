@@ -43,7 +43,6 @@ test('a cancel waits for a critical section, then to be told, then for the answe
   await api.post(`/v1/jobs/${job.id}/cancel`, { reason: 'wrong branch' })
   expect(await reasons()).toMatchObject([
     { code: 'cancel_deferred', facts: { until: critical_until, reason: 'wrong branch' } },
-    { code: 'cancel_requested', facts: { told_at: null, ends_at: null } },
     { code: 'running' },
   ])
   await critical({ enter: false })

@@ -34,11 +34,8 @@ const nothing: Advice = () => ''
 /** What helps, if anything does. */
 const whatToDo: Record<ReasonCode, Advice> = {
   no_active_replica: () => 'understudy leader show; start a replica if none stands',
-  no_executor_for_queue: ({ queue }) => `start an executor: understudy agent --queue ${queue} …`,
-  no_executor_with_labels: ({ missing }) =>
-    `start an executor with ${Object.entries(missing as Record<string, string>)
-      .map(([name, value]) => `--label ${name}=${value}`)
-      .join(' ')}`,
+  no_executor_for_queue: startAgent,
+  no_executor_with_labels: startAgent,
   executors_full: () => 'wait, or start more executors',
   executors_draining: (facts) => `understudy executor undrain ${firstOf(facts)}`,
   executors_faulty: (facts) => `mend it, then: understudy executor clear ${firstOf(facts)}`,
@@ -67,10 +64,18 @@ const whatToDo: Record<ReasonCode, Advice> = {
 
 function firstOf({ executors }: Reason['facts']): string {
   const [first] = executors as { executor_id: string }[]
-  return first?.executor_id ?? ''
+  return first?.executor_id ?? 'EXECUTOR'
 }
 
 /** As a shell reads it as one word. */
+/** One that could run it: it serves the queue, and has all the labels. */
+function startAgent({ queue, requires }: Reason['facts']): string {
+  const labels = Object.entries(requires as Record<string, string>).map(
+    ([name, value]) => ` --label ${quoted(`${name}=${value}`)}`,
+  )
+  return `understudy agent --queue ${queue}${labels.join('')} …`
+}
+
 function quoted(word: string): string {
-  return /^[\w.:@/-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+  return /^[\w.:@/=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

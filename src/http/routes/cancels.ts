@@ -22,12 +22,12 @@ function cancelRoute(app: Scope, { cancels }: Services): void {
         description:
           'A job that nobody holds is cancelled at once. The executor of one that is leased is told to stop with its next heartbeat; until it has answered, or its grace has passed, the job is leased and shows cancel_requested_at. A success that is reported first wins. Asked again it is answered the same; 409 already_final: it has succeeded or failed.',
         params: JobParams,
-        body: CancelRequest,
+        body: CancelRequest.nullish(),
         response: { 200: answer('The job.', JobAnswer), ...problems(404, 409, 413, 415) },
       },
     },
     async ({ params, body, principal }) => ({
-      job: await cancels.cancel(params.id, principal, body),
+      job: await cancels.cancel(params.id, principal, body ?? {}),
     }),
   )
 }

@@ -39,7 +39,7 @@ function beginRoute(app: Scope, { effects, directory }: Services): void {
         operationId: 'beginEffect',
         summary: 'Ask whether to do an irreversible act',
         description:
-          'proceed: do it, with effect_token as the outside system’s idempotency key, then commit. committed: it was done. in_doubt: an attempt that was lost may have done it; see on_doubt. The same begin_id gets the same answer. 409 stale_fence and stale_epoch: the job is not yours; effect_in_progress: another begin of this lease is under way.',
+          'proceed: do it, with effect_token as the outside system’s idempotency key, then commit. committed: it was done. in_doubt: an attempt that was lost may have done it; see on_doubt. The same begin_id gets the same answer until the effect is committed or aborted; after its own abort 409 effect_settled. 409 stale_fence and stale_epoch: the job is not yours; cancel_requested: the job is being cancelled, and no critical section puts that off; effect_in_progress: another begin of this lease is under way.',
         params: EffectParams,
         body: EffectBegin,
         response: {
