@@ -69,14 +69,20 @@ function stuck(stand: Exclude<Stand, 'free'>): Rule {
       facts: {
         matching: all,
         [stand]: these.length,
-        executors: snapshot.mayNameExecutors ? these.slice(0, mostNamed).map(name) : [],
+        executors: named(these, snapshot),
       },
     }
   }
 }
 
-function name({ executorId, state, leases, capacity, heartbeatAt }: Candidate) {
-  return { executor_id: executorId, state, leases, capacity, heartbeat_at: heartbeatAt }
+/** None for who may not know of executors: the counts tell them enough. */
+function named(candidates: Candidate[], { mayNameExecutors }: Snapshot) {
+  if (!mayNameExecutors) return []
+  return candidates
+    .slice(0, mostNamed)
+    .map(({ executorId, state, leases, capacity, heartbeatAt }) => {
+      return { executor_id: executorId, state, leases, capacity, heartbeat_at: heartbeatAt }
+    })
 }
 
 /** Nobody who is heard could run it. */
@@ -125,7 +131,7 @@ function waitingItsTurn(snapshot: Snapshot): Reason | undefined {
       before,
       is_more: isMore,
       free: free.length,
-      executors: free.slice(0, mostNamed).map(name),
+      executors: named(free, snapshot),
     },
   }
 }

@@ -53,7 +53,12 @@ function cancelUnfinished({ job }: Snapshot): Reason | undefined {
   return {
     code: 'cancel_requested',
     detail: 'its end was asked for: nobody is given it, and the next replica that leads cancels it',
-    facts: { requested_at: job.cancelRequestedAt, reason: job.cancelReason, told_at: null },
+    facts: {
+      requested_at: job.cancelRequestedAt,
+      reason: job.cancelReason,
+      told_at: null,
+      ends_at: null,
+    },
   }
 }
 

@@ -35,7 +35,8 @@ export interface JobContext {
   /** Does what cannot be undone, at most once for this job and key, on whatever attempt. Returns what `act` returned,
    *  or what it returned on an attempt before: any JSON up to 256 KiB. What it throws leaves open whether it was
    *  done, unless that is EffectNotDone. While the control plane is away it waits. Throws EffectInDoubt when the job
-   *  has to wait for an operator, and ApiError when it is no longer held: stale_fence, stale_epoch. */
+   *  has to wait for an operator, and ApiError when it is no longer held (stale_fence, stale_epoch) or is being
+   *  cancelled (cancel_requested: nothing was begun). */
   effect<T>(
     key: string,
     act: (context: EffectContext) => Promise<T>,
@@ -138,7 +139,8 @@ export class HeldJob implements JobContext {
 
   /** Somebody has asked for its end. */
   cancel(reason: string): void {
-    this.#cancelReason ??= reason
+    // A call that was refused tells no reason; the heartbeat that follows does.
+    this.#cancelReason ||= reason
     this.#onStop('cancelled')
   }
 

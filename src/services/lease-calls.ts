@@ -1,3 +1,4 @@
+import type { LockedJob } from '../domain/lease.ts'
 import { AppError } from '../errors.ts'
 import { getSection, type Judge } from '../sql/cancels.ts'
 import { findEpochs } from '../sql/executors.ts'
@@ -9,9 +10,9 @@ import type { Offers } from './offers.ts'
 /** How a call in the name of a lease stands. */
 export type Standing =
   /** Why it is not the caller's. */
-  | { refusal: AppError; isCancelled?: undefined }
-  /** Whether it is being cancelled: not while a critical section puts that off. */
-  | { refusal?: undefined; isCancelled: boolean }
+  | { refusal: AppError }
+  /** The job, locked, and whether it is being cancelled: not while a critical section puts that off. */
+  | { refusal?: undefined; job: LockedJob; isCancelled: boolean }
 
 /** Locks the job, judges the caller by the current (executor, epoch, fence), and renews its lease (invariant 2). */
 export async function judgeHolder(
@@ -35,7 +36,7 @@ export async function judgeHolder(
   }
   offers.show(executor_id, [lease])
   const isCancelled = held.is_cancelled && (await getSection(tx, judge, job_id)).is_in_force
-  return { isCancelled }
+  return { job, isCancelled }
 }
 
 /** To whoever would begin something more. */

@@ -1,7 +1,7 @@
 import { limits } from '../contract/common.ts'
 import type { EffectBegun } from '../contract/effects.ts'
 import { hasSettled, judgeBegin, maySettle, wasTold } from '../domain/effect.ts'
-import { endByDoubt, type LeaseEnd } from '../domain/lease.ts'
+import { endByDoubt, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
 import { AppError } from '../errors.ts'
 import {
   type Begun,
@@ -16,7 +16,7 @@ import {
   type Settlement,
   settleEffectIfBegun,
 } from '../sql/effects.ts'
-import { endLeasesIfFenced, lockJobs } from '../sql/leases.ts'
+import { endLeasesIfFenced } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { beingCancelled, type Standing } from './lease-calls.ts'
 
@@ -70,7 +70,7 @@ export async function begin(
       if (verdict.write === 'nothing') return answerOf(effect, 'in_doubt')
       const holds = verdict.write === 'hold'
       const told = await recordDoubtIfUnsettled(tx, key, lease, holds)
-      if (holds) ends.push(await takeAway(tx, lease.job_id, key))
+      if (holds) ends.push(await takeAway(tx, standing.job, key))
       return answerOf(told, 'in_doubt')
     }
   }
@@ -101,9 +101,7 @@ export async function settle(
 }
 
 /** From its executor: an operator decides how it goes on. */
-async function takeAway(tx: Queryable, jobId: string, key: string): Promise<LeaseEnd> {
-  const [job] = await lockJobs(tx, [jobId])
-  if (!job) throw new Error(`job ${jobId} is gone from under its lock`)
+async function takeAway(tx: Queryable, job: LockedJob, key: string): Promise<LeaseEnd> {
   const end = endByDoubt(job, key)
   await endLeasesIfFenced(tx, [end])
   return end

@@ -137,7 +137,6 @@ export interface Section {
   is_in_force: boolean
   /** When a cancel no longer waits; null: there is no section that it would wait for. */
   critical_until: string | null
-  cancel_requested_at: string | null
   cancel_reason: string | null
 }
 
@@ -151,7 +150,7 @@ export async function getSection(
     name: 'get_section',
     text: `SELECT j.cancel_requested_at IS NOT NULL AND NOT coalesce(${isInSection}, false) AS is_in_force,
         CASE WHEN ${isInSection} THEN ${sectionEnd} END AS critical_until,
-        j.cancel_requested_at, j.cancel_reason
+        j.cancel_reason
       FROM jobs j, ${opened} WHERE j.id = $3`,
     values: [term, leaseTtlMs, jobId],
   })

@@ -209,6 +209,21 @@ test.each<[string, Parameters<typeof snapshot>[0], string[]]>([
   expect(codes(given)).toEqual(expected)
 })
 
+test('who may not know of executors is told how many there are, and of none', () => {
+  const told = (mayNameExecutors: boolean, candidates: Candidate[]) =>
+    explain(snapshot({ mayNameExecutors, queue: { candidates, before: 0 } }))
+  const free = [executor()]
+  const full = [executor({ leases: 2 })]
+  expect(told(true, free)).toMatchObject([
+    { facts: { free: 1, executors: [{ executor_id: 'e' }] } },
+  ])
+  expect(told(false, free)).toMatchObject([{ facts: { free: 1, executors: [] } }])
+  expect(told(true, full)).toMatchObject([
+    { facts: { full: 1, executors: [{ executor_id: 'e' }] } },
+  ])
+  expect(told(false, full)).toMatchObject([{ facts: { full: 1, executors: [] } }])
+})
+
 test('invariant 10: whatever its state, a job has a reason, and each is one of the contract', () => {
   for (const state of Object.keys(jobMoves) as JobState[]) {
     const [reason] = explain(snapshot({ job: { state } }))

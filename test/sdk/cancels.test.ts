@@ -86,6 +86,35 @@ for (const what of ['critical', 'effect'] as const) {
   })
 }
 
+test('a refusal tells no reason, and the heartbeat that follows does', async () => {
+  const ready = Promise.withResolvers<void>()
+  const goOn = Promise.withResolvers<void>()
+  const reasons: (string | undefined)[] = []
+  let isHeard = false
+  const { client, submit, settled } = await startExecutor(
+    db,
+    {
+      handler: async (context) => {
+        ready.resolve()
+        await goOn.promise
+        await context.effect('pay', async () => undefined).catch(() => undefined)
+        reasons.push(context.cancelReason)
+        isHeard = true
+        while (context.cancelReason === '') await new Promise((resolve) => setImmediate(resolve))
+        reasons.push(context.cancelReason)
+        throw new Error('gave up')
+      },
+    },
+    ({ name }) => (name === 'heartbeat' && !isHeard ? { status: 503, body: '{}' } : undefined),
+  )
+  const id = await submit()
+  await ready.promise
+  await client.cancelJob(id, { reason: 'wrong branch' })
+  goOn.resolve()
+  expect((await settled(id)).state).toBe('cancelled')
+  expect(reasons).toEqual(['', 'wrong branch'])
+})
+
 test('sections that overlap are one, and no report comes before their end', async () => {
   const story: string[] = []
   const goOn = Promise.withResolvers<void>()

@@ -67,7 +67,6 @@ function firstOf({ executors }: Reason['facts']): string {
   return first?.executor_id ?? 'EXECUTOR'
 }
 
-/** As a shell reads it as one word. */
 /** One that could run it: it serves the queue, and has all the labels. */
 function startAgent({ queue, requires }: Reason['facts']): string {
   const labels = Object.entries(requires as Record<string, string>).map(
@@ -76,6 +75,7 @@ function startAgent({ queue, requires }: Reason['facts']): string {
   return `understudy agent --queue ${queue}${labels.join('')} …`
 }
 
+/** As a shell reads it as one word. */
 function quoted(word: string): string {
   return /^[\w.:@/=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

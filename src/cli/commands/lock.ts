@@ -51,7 +51,9 @@ function list(): Command {
 function acquire(): Command {
   return withLockOptions(
     new Command('acquire')
-      .description('acquire a lock: prints `FENCE OWNER BOOT_ID`; renew it every 5 s')
+      .description(
+        'acquire a lock: prints `FENCE OWNER BOOT_ID`; renew it every 5 s, or third of the TTL',
+      )
       .argument('<name>')
       .option('--boot-id <id>', 'which process of the owner; default: a new one')
       .option('--metadata <json>', 'for those who look at the lock; @file, or - for stdin', json),

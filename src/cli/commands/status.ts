@@ -93,6 +93,6 @@ function reaperLines({ reaper }: Status): string[] {
   if (taken.length + moved.length === 0) return []
   return section('taken from executors since the term began', [
     ...table(['why', 'leases'], taken),
-    ...moved.map(([why, times]) => `  all deadlines were moved ${times} times: ${why}`),
+    ...moved.map(([why, times]) => `  all deadlines were moved, ${times}×: ${why}`),
   ])
 }
