@@ -19,6 +19,7 @@ import { raiseDeadlineFloor } from './sql/leader.ts'
 import { endUnansweredCancels } from './sweep/end-unanswered-cancels.ts'
 import { enforceRunTimeouts } from './sweep/enforce-run-timeouts.ts'
 import { expireLeases } from './sweep/expire-leases.ts'
+import { expireOldTransitions } from './sweep/expire-transitions.ts'
 import { pruneLocks } from './sweep/prune-locks.ts'
 import { scanClaimable } from './sweep/scan-claimable.ts'
 import { runSweeps, type Sweep } from './sweep/scheduler.ts'
@@ -52,7 +53,7 @@ function sweepsOf(
   { db, doors, wiring }: Parts,
   onDeferred: (reason: Deferral) => void,
 ): Sweep[] {
-  const { leaseEnds, stalls, polls, catalog, wakeNudge } = wiring
+  const { leaseEnds, stalls, polls, catalog, wakeNudge, onMoved } = wiring
   const { sweepIntervalMs: intervalMs, leaseTtlMs, cancelGraceMs, runTimeoutGraceMs } = timings
   const ending = { db, doors, leaseEnds, log, intervalMs, stalls }
   return [
@@ -61,6 +62,7 @@ function sweepsOf(
     enforceRunTimeouts({ ...ending, graceMs: runTimeoutGraceMs }),
     wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
     watchExecutors({ ...ending, ...timings, onDeferred }),
+    expireOldTransitions({ db, doors, log, intervalMs, onMoved }),
     scanClaimable(db, catalog, polls),
     pruneLocks(db, doors),
     verify(db, log, 12 * intervalMs),

@@ -20,6 +20,12 @@ export const errorTable = {
   job_retried: { status: 409, retryable: false, level: 'debug' },
   effect_settled: { status: 409, retryable: false, level: 'debug' },
   lock_held: { status: 409, retryable: true, level: 'debug' },
+  effect_in_doubt: { status: 409, retryable: false, level: 'debug' },
+  job_final: { status: 409, retryable: false, level: 'debug' },
+  job_leased: { status: 409, retryable: false, level: 'debug' },
+  stage_mismatch: { status: 409, retryable: false, level: 'debug' },
+  transition_owned: { status: 409, retryable: false, level: 'debug' },
+  stale_token: { status: 409, retryable: false, level: 'debug' },
   payload_too_large: { status: 413, retryable: false, level: 'debug' },
   unsupported_media_type: { status: 415, retryable: false, level: 'debug' },
   too_many_failures: { status: 429, retryable: true, level: 'debug' },
@@ -48,17 +54,25 @@ export interface Fault {
 export class AppError extends Error {
   readonly code: ErrorCode
   readonly faults: Fault[]
+  /** How it is instead of as the request has it, for programs. */
+  readonly facts: Record<string, unknown> | undefined
   readonly retryAfterMs: number | undefined
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { faults?: Fault[]; cause?: unknown; retryAfterMs?: number } = {},
+    options: {
+      faults?: Fault[]
+      facts?: Record<string, unknown>
+      cause?: unknown
+      retryAfterMs?: number
+    } = {},
   ) {
     super(message, { cause: options.cause })
     this.name = 'AppError'
     this.code = code
     this.faults = options.faults ?? []
+    this.facts = options.facts
     this.retryAfterMs = options.retryAfterMs
   }
 }

@@ -97,8 +97,13 @@ async function passOn(from: Readable, to: NodeJS.WritableStream, tail: Tail): Pr
   }
 }
 
+/** The longest variable that Linux takes, with room for its name. */
+const longestVariable = 128 * 1_024 - 256
+
 /** What a command is told of its job. */
 export function environment({ job, executorId, epoch, cancelReason }: JobContext) {
+  const results = JSON.stringify(job.results)
+
   const variables = {
     // The agent's own, if it has one, is another trace.
     TRACEPARENT: job.traceparent ?? undefined,
@@ -107,6 +112,9 @@ export function environment({ job, executorId, epoch, cancelReason }: JobContext
     UNDERSTUDY_ATTEMPT: String(job.attempt),
     UNDERSTUDY_QUEUE: job.queue,
     UNDERSTUDY_KIND: job.kind,
+    UNDERSTUDY_STAGE: job.stage ?? undefined,
+    UNDERSTUDY_RESULTS:
+      job.stage !== null && Buffer.byteLength(results) <= longestVariable ? results : undefined,
     UNDERSTUDY_EXECUTOR_ID: executorId,
     UNDERSTUDY_EPOCH: String(epoch),
     UNDERSTUDY_CANCEL_REASON: cancelReason,

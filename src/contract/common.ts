@@ -74,6 +74,7 @@ export const limits = {
   inventory: 5_000,
   effects: 1_000,
   lockMetadataBytes: 4 * 1024,
+  stages: 32,
 } as const
 
 export const PageQuery = {
@@ -95,6 +96,10 @@ export const Problem = z
       .array(z.object({ path: z.string(), message: z.string() }))
       .optional()
       .meta({ description: 'The faulty fields of a request.' }),
+    facts: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .meta({ description: 'On some 409: how it is instead.' }),
     role: z.string().optional().meta({ description: 'On 503: controller state of this replica.' }),
     term: Count.optional().meta({ description: 'On 503: the latest term that it knows of.' }),
     active_url: z

@@ -13,6 +13,7 @@ import {
   PositiveCount,
   Text,
 } from './common.ts'
+import { LiveTransition, Requires, Stage, StagesSubmit } from './stages.ts'
 
 export const JobState = z
   .enum(['available', 'leased', 'waiting', 'succeeded', 'failed', 'cancelled'])
@@ -77,12 +78,10 @@ export const JobSubmit = z
       description: 'An attempt that runs longer is stopped by its executor and fails.',
     }),
     on_silence: OnSilence.default('continue'),
-    requires: Labels.refine(
-      (labels) => new TextEncoder().encode(JSON.stringify(labels)).length <= 1_024,
-      'at most 1 KiB of JSON as UTF-8',
-    )
-      .default({})
-      .meta({ description: 'Labels that an executor must have.' }),
+    requires: Requires.default({}).meta({ description: 'Labels that an executor must have.' }),
+    stages: StagesSubmit.optional().meta({
+      description: 'Steps that the job goes through in order; without them it is one step.',
+    }),
     idempotency_key: IdempotencyKey.optional().meta({
       description: 'Same queue and key: the same job. The header Idempotency-Key works too.',
     }),
@@ -106,13 +105,23 @@ const jobFields = {
   kind: z.string(),
   queue: z.string(),
   state: JobState,
+  stage: z.string().nullable().meta({ description: 'Where it is, or ended; null: it has none.' }),
+  move: Count.meta({ description: '+1 at each move between stages.' }),
+  waiting_for: z.enum(['effect', 'decision', 'transition']).nullable().meta({
+    description:
+      'Why it waits. effect: one is in doubt. decision: its stage is manual. transition: somebody owns its next move.',
+  }),
   scheduled: z.boolean().meta({ description: 'Available, but not before run_at.' }),
   labels: z.record(z.string(), z.string()),
-  requires: z.record(z.string(), z.string()),
+  requires: z.record(z.string(), z.string()).meta({
+    description: 'Labels that an executor must have; with stages: for the current one.',
+  }),
   priority: Count,
   run_at: Instant,
   fence: Count,
-  attempt: Count.meta({ description: 'The live attempt, or how many were spent.' }),
+  attempt: Count.meta({
+    description: 'The live attempt, or how many were spent; each visit of a stage has its own.',
+  }),
   max_attempts: Count,
   lost_leases: Count.meta({ description: 'Leases lost; never counted as attempts.' }),
   backoff: z.object({ base_ms: Count, factor: z.number(), cap_ms: Count }),
@@ -155,11 +164,13 @@ export const Job = z
       .nullable()
       .meta({ description: 'Why the latest attempt that ended did not succeed.' }),
     progress: Json.meta({
-      description: 'What its executor last told, or that of the job it retries; else null.',
+      description: 'What its executor last told in this stage, or that of the job it retries; else null.',
     }),
     critical_until: Instant.nullable().meta({
       description: 'Its executor must not be interrupted; a cancel waits until here at the latest.',
     }),
+    stages: z.array(Stage).meta({ description: 'In order; none: [].' }),
+    transition: LiveTransition.nullable().meta({ description: 'Who owns the next move.' }),
   })
   .meta({ id: 'Job' })
 export type Job = z.infer<typeof Job>
@@ -216,6 +227,7 @@ export const Attempt = z
   .object({
     fence: PositiveCount,
     attempt: Count,
+    stage: z.string().nullable(),
     executor_id: z.string(),
     epoch: PositiveCount,
     outcome: z.enum(['succeeded', 'failed', 'cancelled', 'released', 'lost', 'undelivered']),

@@ -1,8 +1,8 @@
-/** The states of a job and every legal move between them. SQL guards agree with this table; a test
- *  compares the two. */
+/** The states of a job, every legal move between them, and the ways on which it makes them. SQL guards agree with
+ *  these tables; tests compare them. */
 
 export const jobMoves = {
-  available: ['leased', 'cancelled'],
+  available: ['leased', 'waiting', 'succeeded', 'cancelled'],
   leased: ['available', 'waiting', 'succeeded', 'failed', 'cancelled'],
   waiting: ['available', 'succeeded', 'failed', 'cancelled'],
   succeeded: [],
@@ -11,6 +11,25 @@ export const jobMoves = {
 } as const satisfies Record<string, readonly string[]>
 
 export type JobState = keyof typeof jobMoves
+
+/** Whoever acts on a job comes by one of these: in which states it finds the job, and in which it may leave it from
+ *  there. There is no way into a final one. One that leaves the state as it is moves the job to another stage. */
+export const jobWays = {
+  claim: { available: ['leased'] },
+  wake: { available: ['available'] },
+  report: { leased: ['available', 'waiting', 'succeeded', 'failed', 'cancelled'] },
+  reclaim: { leased: ['available', 'failed'] },
+  give_back: { leased: ['available'] },
+  hold: { leased: ['waiting'] },
+  resolve: { waiting: ['available'] },
+  transition: {
+    available: ['available', 'waiting', 'succeeded'],
+    waiting: ['available', 'waiting', 'succeeded', 'failed'],
+  },
+  transition_begin: { available: ['waiting'], waiting: ['waiting'] },
+  transition_commit: { waiting: ['available', 'waiting', 'succeeded', 'failed'] },
+  transition_abandon: { waiting: ['available', 'waiting'] },
+} as const satisfies Record<string, Partial<Record<JobState, readonly JobState[]>>>
 
 /** A final job never lives again. */
 export function isFinal(state: JobState): boolean {

@@ -1,5 +1,6 @@
 import { fullJitter } from '../backoff.ts'
 import type { JobState } from './job.ts'
+import { enter, type NextStage, resultsBytes, type WaitingFor } from './stage.ts'
 
 /**
  * How leases end. Pure: a locked row goes in, and what is to be written comes out; the statement that
@@ -27,6 +28,12 @@ export interface LockedJob {
   leased_at: string | null
   /** Somebody has asked for its end: nothing but success keeps it from being cancelled (invariant 6). */
   cancel_requested_at: string | null
+  /** null: it has none. */
+  stage: string | null
+  /** null: there is none after it. */
+  next_stage: NextStage | null
+  /** Of what earlier stages hand on. */
+  results_bytes: number
 }
 
 export type Outcome = 'succeeded' | 'failed' | 'cancelled' | 'released' | 'lost' | 'undelivered'
@@ -73,6 +80,10 @@ export interface LeaseEnd {
   lostLeases: number
   /** How long the job may not be claimed; null leaves its place in the queue as it was. */
   delayMs: number | null
+  /** The stage that the job moves to; null: it stays where it is. */
+  toStage: NextStage | null
+  waitingFor: WaitingFor | null
+  resultsBytes: number
   result: unknown
   error: Failure | null
 }
@@ -94,7 +105,7 @@ export function endByReport(
   const end = base(job, report.outcome, 'report')
   switch (report.outcome) {
     case 'succeeded':
-      return { ...end, to: 'succeeded', result: report.result ?? null }
+      return endBySuccess(end, report.result ?? null)
     case 'cancelled':
       return { ...end, to: 'cancelled', error: report.error ?? null }
     case 'released':
@@ -107,7 +118,30 @@ export function endByReport(
 /** Once its end was asked for, a job that leaves `leased` goes nowhere else, unless it succeeded (invariant 6). */
 function heedCancel(end: LeaseEnd): LeaseEnd {
   if (end.job.cancel_requested_at === null) return end
-  return { ...end, to: 'cancelled', delayMs: null }
+  return { ...end, to: 'cancelled', toStage: null, waitingFor: null, delayMs: null }
+}
+
+/** On to the next stage, at the job's old place in the queue and with budgets of its own; from the last one, out. */
+function endBySuccess(end: LeaseEnd, result: unknown): LeaseEnd {
+  const { next_stage: next, results_bytes } = end.job
+  if (next === null) return { ...end, to: 'succeeded', result }
+  const handedOn = results_bytes + Buffer.byteLength(JSON.stringify(result))
+  if (handedOn > resultsBytes) {
+    const message = `the stages would hand on ${handedOn} bytes of results, ${resultsBytes} are allowed`
+    const error = { code: 'results_too_large', message, retryable: false }
+    return heedCancel({ ...end, to: 'failed', result, error })
+  }
+  const { state, waitingFor } = enter(next)
+  const budgets = { attempt: 0, lostLeases: 0 }
+  return heedCancel({
+    ...end,
+    to: state,
+    waitingFor,
+    toStage: next,
+    ...budgets,
+    result,
+    resultsBytes: handedOn,
+  })
 }
 
 function endByFailure(end: LeaseEnd, error: Failure, random: () => number): LeaseEnd {
@@ -182,6 +216,7 @@ export function endByDoubt(job: LockedJob, key: string): LeaseEnd {
   return heedCancel({
     ...base(job, 'released', 'effect_in_doubt'),
     to: 'waiting',
+    waitingFor: 'effect',
     raisesFence: true,
     attempt: job.attempt - 1,
     error: { code: 'effect_in_doubt', message: key, retryable: true },
@@ -198,6 +233,9 @@ function base(job: LockedJob, outcome: Outcome, tier: Tier): LeaseEnd {
     attempt: job.attempt,
     lostLeases: job.lost_leases,
     delayMs: null,
+    toStage: null,
+    waitingFor: null,
+    resultsBytes: job.results_bytes,
     result: null,
     error: null,
   }
@@ -208,6 +246,11 @@ export function afterEnd(end: LeaseEnd): LockedJob {
   return {
     ...end.job,
     state: end.to,
+    class_id: end.toStage?.class_id ?? end.job.class_id,
+    stage: end.toStage?.name ?? end.job.stage,
+    // Known again once it is locked anew.
+    next_stage: end.toStage ? null : end.job.next_stage,
+    results_bytes: end.resultsBytes,
     fence: end.job.fence + (end.raisesFence ? 1 : 0),
     attempt: end.attempt,
     lost_leases: end.lostLeases,

@@ -29,6 +29,7 @@ export function toProblem(error: AppError, requestId: string, whereabouts: Where
     request_id: requestId,
   }
   if (error.faults.length > 0) problem.errors = error.faults
+  if (error.facts) problem.facts = error.facts
   if (status === 401) headers['WWW-Authenticate'] = 'Bearer'
   if (status === 503) {
     problem.role = whereabouts.role

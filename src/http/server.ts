@@ -42,6 +42,7 @@ import { lockRoutes } from './routes/locks.ts'
 import { type Exposition, metricsRoute } from './routes/metrics.ts'
 import { retryRoutes } from './routes/retries.ts'
 import { tokenRoutes } from './routes/tokens.ts'
+import { transitionRoutes } from './routes/transitions.ts'
 import { seldom } from './seldom.ts'
 import type { Services } from './services.ts'
 import { cutIfSlow } from './slow-bodies.ts'
@@ -163,6 +164,7 @@ async function registerRoutes(app: Server, { services, expose }: ServerOptions) 
     executorRoutes,
     lockRoutes,
     tokenRoutes,
+    transitionRoutes,
   ]) {
     await app.register(async (scope) => routes(scope.withTypeProvider<ZodTypeProvider>(), services))
   }

@@ -16,6 +16,7 @@ import type { Reports } from '../services/reports.ts'
 import type { Retries } from '../services/retries.ts'
 import type { Stalls } from '../services/stalls.ts'
 import type { Tokens } from '../services/tokens.ts'
+import type { Transitions } from '../services/transitions.ts'
 
 /** What the routes call: one service per noun. */
 export interface Services {
@@ -37,4 +38,5 @@ export interface Services {
   retries: Retries
   stalls: Stalls
   tokens: Tokens
+  transitions: Transitions
 }

@@ -17,7 +17,8 @@ export type StopReason =
 
 /** What a job handler is given. */
 export interface JobContext {
-  /** The job, its payload, its `traceparent`, and what an earlier attempt left as `checkpoint`. */
+  /** The job, its payload, its `traceparent`, and what an earlier attempt left as `checkpoint`; with stages, the `stage`
+   *  that it is in, and the `results` of those before it by name. */
   readonly job: Assignment
   /** Who holds it; with the job's fence these prove it to the control plane. */
   readonly executorId: string

@@ -18,10 +18,14 @@ export type AuditedAction =
   | 'executor.undrain'
   | 'job.bulk'
   | 'job.retry'
+  | 'job.transition'
   | 'leader.step_down'
   | 'lock.force_release'
   | 'token.create'
   | 'token.revoke'
+  | 'transition.abandon'
+  | 'transition.begin'
+  | 'transition.force'
 
 /** What was done, to what, and why or with which facts. */
 export interface Audited {

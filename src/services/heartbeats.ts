@@ -16,9 +16,9 @@ import {
   findStandings,
   type HeldLease,
   type JobStanding,
-  recordProgressIfHeld,
 } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
+import { recordProgressIfHeld } from '../sql/progress.ts'
 import { Batcher } from './batcher.ts'
 import { recordHeard } from './executor-changes.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'

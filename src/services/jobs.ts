@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-import stringify from 'safe-stable-stringify'
 import { v7 as uuidv7 } from 'uuid'
 import { limits } from '../contract/common.ts'
 import type {
@@ -22,12 +20,16 @@ import {
   type JobRow,
   listJobs,
   type NewJob,
+  type PlacedRow,
 } from '../sql/jobs.ts'
 import type { Queryable } from '../sql/pool.ts'
+import { insertStages } from '../sql/stages.ts'
 import { Batcher } from './batcher.ts'
+import { hashOf } from './body-hash.ts'
 import type { ClassCatalog } from './class-catalog.ts'
 import type { JobWaits } from './job-waits.ts'
 import { isJobId, toBoundedJson, toJson } from './json.ts'
+import { classNamesOf, type Pipeline, planOf, resolveStages } from './pipeline.ts'
 
 export interface JobsOptions {
   db: Queryable
@@ -61,15 +63,19 @@ interface Placed {
   created: boolean
 }
 
-/** A job with a key may be a replay, which is answered with its result and all. */
-function weightOf({ payload, labels, idempotency_key }: NewJob): number {
-  return (idempotency_key === null ? 1_000 : 50_000) + payload.length + labels.length
+/** A job about to be inserted, and its stages. */
+type Submitted = NewJob & Pick<Pipeline, 'stages'>
+
+/** A job with a key may be a replay, which is answered with its results and all. */
+function weightOf({ payload, labels, idempotency_key, stages }: Submitted): number {
+  const answer = idempotency_key === null ? 1_000 : stages.length === 0 ? 50_000 : 250_000
+  return answer + payload.length + labels.length + stages.length * 500
 }
 
 /** Submitting and reading jobs. Any replica serves these; no leader is needed. */
 export class Jobs {
   readonly #o: JobsOptions
-  readonly #submits: Batcher<NewJob, { job: JobRow; created: boolean }>
+  readonly #submits: Batcher<Submitted, { job: JobRow; created: boolean }>
 
   constructor(options: JobsOptions) {
     this.#o = options
@@ -92,14 +98,14 @@ export class Jobs {
   /** All or nothing, in one transaction of its own. */
   async submitBatch(submits: JobSubmit[]): Promise<BatchAnswer> {
     const jobs = await this.#prepare(submits, (index) => `jobs.${index}.payload`)
-    const { placed, scheduled } = await this.#o.doors.asClient(async (tx) => {
+    const { placed, made } = await this.#o.doors.asClient(async (tx) => {
       const done = await place(tx, jobs)
       for (const [index, outcome] of done.placed.entries()) {
         if (outcome instanceof AppError) throw invalidInBatch(index, outcome)
       }
       return { ...done, placed: done.placed as Placed[] }
     })
-    this.#announce(jobs, scheduled)
+    this.#announce(jobs, made)
     return { results: placed }
   }
 
@@ -157,21 +163,25 @@ export class Jobs {
     return { attempts, late_reports }
   }
 
-  async #prepare(submits: JobSubmit[], path: (index: number) => string): Promise<NewJob[]> {
+  async #prepare(submits: JobSubmit[], path: (index: number) => string): Promise<Submitted[]> {
     const payloads = submits.map((submit, index) => payloadOf(submit, path(index)))
-    const classIds = await this.#o.catalog.intern(submits)
-    return submits.map((submit, index) =>
-      toNewJob(submit, payloads[index] ?? '{}', classIds[index] ?? 0),
-    )
+    const names = submits.map(classNamesOf)
+    const classIds = await this.#o.catalog.intern(names.flat())
+    let taken = 0
+    return submits.map((submit, index) => {
+      const own = classIds.slice(taken, taken + (names[index]?.length ?? 0))
+      taken += own.length
+      return toNewJob(submit, payloads[index] ?? '{}', own)
+    })
   }
 
-  async #flush(jobs: NewJob[]) {
-    const { placed, rows, scheduled } = await this.#o.doors.asClient(async (tx) => {
+  async #flush(jobs: Submitted[]) {
+    const { placed, rows, made } = await this.#o.doors.asClient(async (tx) => {
       const done = await place(tx, jobs)
       const ids = done.placed.flatMap((outcome) => (outcome instanceof AppError ? [] : outcome.id))
       return { ...done, rows: await this.read(tx, ids) }
     })
-    this.#announce(jobs, scheduled)
+    this.#announce(jobs, made)
     const byId = new Map(rows.map((row) => [row.id, row]))
     return placed.map((outcome) => {
       if (outcome instanceof AppError) return outcome
@@ -181,10 +191,17 @@ export class Jobs {
     })
   }
 
-  #announce(jobs: NewJob[], scheduled: Map<string, boolean>): void {
-    const claimable = jobs.filter(({ id }) => scheduled.get(id) === false)
+  #announce(jobs: NewJob[], made: Map<string, PlacedRow>): void {
+    const isClaimable = ({ state, scheduled }: PlacedRow) => state === 'available' && !scheduled
+    const claimable = jobs.filter(({ id }) => {
+      const row = made.get(id)
+      return row !== undefined && isClaimable(row)
+    })
     const classIds = [...new Set(claimable.map(({ class_id }) => class_id))]
-    this.#o.onSubmitted(classIds, claimable.length < scheduled.size)
+    this.#o.onSubmitted(
+      classIds,
+      [...made.values()].some(({ scheduled }) => scheduled),
+    )
   }
 }
 
@@ -195,21 +212,23 @@ export function labelsOf(pairs: string[] = []): Record<string, string> {
 
 /** Inserts what is new and finds what the taken keys belong to. A winner that is gone again by the time
  *  it is looked up has freed its key: then the insert is tried again. */
-async function place(tx: Queryable, jobs: NewJob[]) {
-  const scheduled = new Map<string, boolean>()
+async function place(tx: Queryable, jobs: Submitted[]) {
+  const made = new Map<string, PlacedRow>()
   const placed = new Map<NewJob, Placed | AppError>()
   for (let tried = 0; placed.size < jobs.length; tried += 1) {
     if (tried === 5) throw new AppError('overloaded', 'an idempotency key changed hands too often')
     const open = jobs.filter((job) => !placed.has(job))
-    for (const row of await insertJobsUnlessKeyed(tx, open)) scheduled.set(row.id, row.scheduled)
+    for (const row of await insertJobsUnlessKeyed(tx, open)) made.set(row.id, row)
     for (const job of open) {
-      if (scheduled.has(job.id)) placed.set(job, { id: job.id, created: true })
+      if (made.has(job.id)) placed.set(job, { id: job.id, created: true })
     }
     for (const [job, outcome] of await findWinners(tx, open)) {
       if (!placed.has(job)) placed.set(job, outcome)
     }
   }
-  return { placed: jobs.map((job) => placed.get(job) as Placed | AppError), scheduled }
+  const stages = jobs.flatMap((job) => (made.has(job.id) ? job.stages : []))
+  if (stages.length > 0) await insertStages(tx, stages)
+  return { placed: jobs.map((job) => placed.get(job) as Placed | AppError), made }
 }
 
 async function findWinners(tx: Queryable, jobs: NewJob[]): Promise<[NewJob, Placed | AppError][]> {
@@ -245,10 +264,11 @@ function payloadOf({ payload = {} }: JobSubmit, path: string): string {
   return toBoundedJson(payload, path, limits.payloadBytes)
 }
 
-function toNewJob(submit: JobSubmit, payload: string, classId: number): NewJob {
+function toNewJob(submit: JobSubmit, payload: string, classIds: number[]): Submitted {
+  const id = uuidv7()
   return {
-    id: uuidv7(),
-    class_id: classId,
+    id,
+    ...planOf(id, submit, classIds),
     queue: submit.queue,
     kind: submit.kind,
     priority: submit.priority,
@@ -271,6 +291,5 @@ function toNewJob(submit: JobSubmit, payload: string, classId: number): NewJob {
 /** Two bodies are the same if they mean the same: keys in any order, defaults given or left out. A submit
  *  that is repeated is another span of the trace. */
 function hashBody({ idempotency_key: _key, traceparent: _trace, ...body }: JobSubmit): Buffer {
-  const canonical = stringify({ payload: {}, ...body }) ?? ''
-  return createHash('sha256').update(canonical).digest()
+  return hashOf({ payload: {}, ...body, stages: body.stages && resolveStages(body) })
 }

@@ -1,12 +1,13 @@
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { isFinal } from '../domain/job.ts'
-import type { LeaseEnd } from '../domain/lease.ts'
+import { afterEnd, type LeaseEnd } from '../domain/lease.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Log } from '../log.ts'
 import { Nudge } from '../nudge.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findRegistered } from '../sql/executors.ts'
+import type { MovedRow } from '../sql/moves.ts'
 import { poolSizes, type Queryable } from '../sql/pool.ts'
 import { AuditLog } from './audit.ts'
 import { Bulk } from './bulk.ts'
@@ -38,6 +39,7 @@ import { Retries } from './retries.ts'
 import { Stalls } from './stalls.ts'
 import { TokenCache } from './token-cache.ts'
 import { Tokens } from './tokens.ts'
+import { Transitions } from './transitions.ts'
 import { WaitList } from './wait-list.ts'
 
 export interface WiringOptions {
@@ -61,6 +63,7 @@ export function wireServices(o: WiringOptions) {
   const { leaseEnds, waits, reaper, wakeNudge, tokenCache } = shared
   const { config, clientDb, doors, log, sendHint } = o
   const work = wireWork(o, shared)
+  const news = wireNews(o, shared, work)
   const tokens = new Tokens({
     db: clientDb,
     doors,
@@ -75,43 +78,66 @@ export function wireServices(o: WiringOptions) {
     for (const { job } of ends) forgetLease(job, shared)
     waits.settled(ends.filter(({ to }) => isFinal(to)).map(({ job }) => job.id))
     if (ends.some(isDelayed)) wakeNudge.nudge()
-    work.polls.markReady(ends.filter(isClaimable).map(({ job }) => job.class_id))
+    news.onClaimable(ends.filter(isClaimable).map((end) => afterEnd(end).class_id))
   })
-  const jobs = wireJobs(o, shared, work.polls)
-  return { ...shared, ...work, ...jobs, tokens, auditLog: new AuditLog(clientDb) }
+  const { onMoved } = news
+  const jobs = wireJobs(o, shared, news)
+  return { ...shared, ...work, ...jobs, onMoved, tokens, auditLog: new AuditLog(clientDb) }
 }
 
 /** What is asked of jobs by those who do not run them, and by those who do. */
-function wireJobs(o: WiringOptions, shared: ReturnType<typeof wireShared>, polls: Polls) {
+function wireJobs(
+  o: WiringOptions,
+  shared: ReturnType<typeof wireShared>,
+  { onWork, onMoved }: ReturnType<typeof wireNews>,
+) {
   const { config, clientDb, doors } = o
-  const onSubmitted = submitted(o, shared.wakeNudge, polls)
   const base = { ...o, ...shared, ...config.timings }
-  const jobs = new Jobs({ ...base, db: clientDb, onSubmitted })
-  const retries = new Retries({ doors, jobs, onSubmitted })
+  const jobs = new Jobs({ ...base, db: clientDb, onSubmitted: onWork })
+  const retries = new Retries({ doors, jobs, onSubmitted: onWork })
   const cancels = new Cancels({ ...base, jobs })
   const acts = { retry: retries.inBulk, cancel: cancels.inBulk }
-  const onResumed = (classId: number) => onSubmitted([classId], false)
+  const onResumed = (classId: number) => onWork([classId])
   return {
     jobs,
     retries,
     cancels,
     bulk: new Bulk({ db: clientDb, doors, acts }),
     effects: new Effects({ ...base, jobs, onResumed }),
+    transitions: new Transitions({ clientDb, doors, jobs, onMoved }),
     explanations: new Explanations({ ...base, jobs }),
   }
 }
 
-/** Wakes who claims, on this replica or another. */
-function submitted({ gate, sendHint }: WiringOptions, wakeNudge: Nudge, polls: Polls) {
-  return (classIds: number[], hasScheduled: boolean) => {
+/** What is told of jobs that were submitted, moved or given back. */
+function wireNews(
+  { gate, log, sendHint }: WiringOptions,
+  { catalog, waits, wakeNudge }: ReturnType<typeof wireShared>,
+  { polls }: ReturnType<typeof wireWork>,
+) {
+  const onClaimable = (classIds: number[]) => {
+    markReady(catalog, polls, classIds).catch((error) => {
+      log.debug({ err: error }, 'classes were not loaded; the scan will find them')
+    })
+  }
+  /** Jobs can be claimed, or can be once they are due: whoever leads is told. */
+  const onWork = (classIds: number[], hasScheduled = false) => {
     if (gate.leading) {
-      polls.markReady(classIds)
+      onClaimable(classIds)
       if (hasScheduled) wakeNudge.nudge()
     } else {
       for (const classId of classIds) sendHint({ type: 'claimable', classId })
       if (hasScheduled) sendHint({ type: 'due' })
     }
   }
+  const onMoved = (rows: MovedRow[]) => {
+    waits.settled(rows.filter(({ state }) => isFinal(state)).map(({ id }) => id))
+    const available = rows.filter(({ state }) => state === 'available')
+    const claimable = available.filter(({ scheduled }) => !scheduled)
+    const classIds = new Set(claimable.map(({ class_id }) => class_id))
+    onWork([...classIds], claimable.length < available.length)
+  }
+  return { onClaimable, onWork, onMoved }
 }
 
 function forgetLease(
@@ -122,6 +148,12 @@ function forgetLease(
   offers.settle(executor_id, id, fence)
   const entry = directory.find(executor_id)
   if (entry) entry.isBusy = false
+}
+
+/** Classes that another replica has added are learned first: those of later stages come with no hint. */
+async function markReady(catalog: ClassCatalog, polls: Polls, classIds: number[]): Promise<void> {
+  if (!classIds.every((classId) => catalog.classes.has(classId))) await catalog.load()
+  polls.markReady(classIds)
 }
 
 /** Whatever ended it, a report or a sweep. */
@@ -194,10 +226,7 @@ function wireWork(o: WiringOptions, shared: ReturnType<typeof wireShared>) {
 /** Acts on a hint from another replica. */
 export async function heedHint(payload: string, wiring: Wiring, lookAtLeader: () => void) {
   const hint = decodeHint(payload)
-  if (hint?.type === 'claimable') {
-    if (!wiring.catalog.classes.has(hint.classId)) await wiring.catalog.load()
-    wiring.polls.markReady([hint.classId])
-  }
+  if (hint?.type === 'claimable') await markReady(wiring.catalog, wiring.polls, [hint.classId])
   if (hint?.type === 'unlocked') wiring.lockWaits.freed(hint.name)
   if (hint?.type === 'due') wiring.wakeNudge.nudge()
   if (hint?.type === 'tokens') wiring.tokenCache.refresh()

@@ -7,7 +7,7 @@ export function listAttempts(db: Queryable, jobId: string) {
     db,
     build
       .selectFrom('attempts')
-      .select(['fence', 'attempt', 'executor_id', 'epoch', 'outcome', 'error'])
+      .select(['fence', 'attempt', 'stage', 'executor_id', 'epoch', 'outcome', 'error'])
       .select(['started_at', 'ended_at'])
       .where('job_id', '=', jobId)
       .orderBy('fence'),

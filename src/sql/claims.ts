@@ -16,6 +16,9 @@ export interface ClaimedRow {
   attempt: number
   queue: string
   kind: string
+  stage: string | null
+  /** What the stages before it came to, by name; null: there are none. */
+  results: Record<string, unknown> | null
   payload: unknown
   checkpoint: unknown
   run_timeout_ms: number | null
@@ -27,13 +30,23 @@ export interface ClaimedRow {
   offered: boolean
 }
 
-const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.kind, j.payload,
-  CASE WHEN j.fence > 1 THEN (SELECT progress FROM progress p WHERE p.job_id = j.id) END AS checkpoint,
+/** Results are those of the stages before the job's own, which were written before it came there. Progress that was
+ *  told in an earlier stage is no checkpoint of this one. */
+const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.payload, j.stage,
+  CASE WHEN j.stage IS NULL THEN j.kind
+    ELSE (SELECT kind FROM classes c WHERE c.class_id = j.class_id) END AS kind,
+  CASE WHEN j.stage IS NOT NULL THEN (
+    SELECT json_object_agg(s.name, a.result ORDER BY s.position)
+    FROM stages here JOIN stages s ON s.job_id = here.job_id AND s.position < here.position
+    JOIN attempts a ON a.job_id = s.job_id AND a.fence = s.fence
+    WHERE here.job_id = j.id AND here.name = j.stage) END AS results,
+  CASE WHEN j.fence > 1 THEN (
+    SELECT progress FROM progress p WHERE p.job_id = j.id AND p.fence > j.stage_fence) END AS checkpoint,
   j.run_timeout_ms, j.on_silence, j.traceparent, j.class_id, j.executor_id, j.poll_id, j.offered`
 
 /** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these
- *  classes, one per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads and checkpoints;
- *  then `is_cut` says that there is more. Each class is read from the head of its own stretch of the index. */
+ *  classes, one per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads, results and
+ *  checkpoints; then `is_cut` says that there is more. Each class is read from the head of its own stretch of the index. */
 export async function claimJobs(
   tx: Queryable,
   classIds: number[],
@@ -53,12 +66,15 @@ export async function claimJobs(
         ) h
         ORDER BY h.claim_at, h.id LIMIT $5
       ), locked AS MATERIALIZED (
-        SELECT id, claim_at, payload_bytes + CASE WHEN fence > 0 THEN coalesce(
-          (SELECT octet_length(progress::text) FROM progress p WHERE p.job_id = jobs.id), 0)
+        SELECT id, claim_at, payload_bytes + results_bytes + CASE WHEN fence > 0 THEN coalesce(
+          (SELECT octet_length(progress::text) FROM progress p
+            WHERE p.job_id = jobs.id AND p.fence > jobs.stage_fence), 0)
           ELSE 0 END AS bytes
         FROM jobs
+        -- the class again: a client may just have moved the job to a stage that these slots do not serve
         WHERE id = ANY (ARRAY(SELECT id FROM head)) AND state = 'available' AND NOT scheduled
           AND cancel_requested_at IS NULL
+          AND class_id = ANY ($1::integer[])
         FOR NO KEY UPDATE SKIP LOCKED
       ), sized AS (
         SELECT id, row_number() OVER earlier AS place, sum(bytes) OVER earlier AS bytes_so_far
@@ -77,6 +93,7 @@ export async function claimJobs(
       FROM picked JOIN slots s USING (place)
       WHERE j.id = picked.id AND j.state = 'available' AND NOT j.scheduled
         AND j.cancel_requested_at IS NULL
+        AND j.class_id = ANY ($1::integer[])
       RETURNING ${assignmentColumns}, picked.is_cut`,
     values: [
       classIds,

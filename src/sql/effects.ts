@@ -134,14 +134,17 @@ export async function letGoOfHolds(tx: Queryable, jobIds: string[]): Promise<voi
   })
 }
 
-/** Gives a job back to the queue whose effect held it, at its old place. */
+/** Gives a job back to the queue that waited for its effects, at its old place, once none of them holds it; never one
+ *  that waits for anything else. Without a reason it waits for an effect, too: an older build has written that. */
 export async function resumeIfWaiting(
   tx: Queryable,
   jobId: string,
 ): Promise<{ class_id: number } | undefined> {
   const { rows } = await tx.query<{ class_id: number }>({
     name: 'resume_if_waiting',
-    text: `UPDATE jobs SET state = 'available' WHERE id = $1 AND state = 'waiting'
+    text: `UPDATE jobs SET state = 'available', waiting_for = NULL
+      WHERE id = $1 AND state = 'waiting' AND coalesce(waiting_for, 'effect') = 'effect'
+        AND NOT EXISTS (SELECT FROM effects WHERE job_id = $1 AND holds)
       RETURNING class_id`,
     values: [jobId],
   })

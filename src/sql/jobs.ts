@@ -3,6 +3,14 @@ import { jsonBuildObject } from 'kysely/helpers/postgres'
 import { build, rowsOf } from './build.ts'
 import { columns } from './columns.ts'
 import type { Queryable } from './pool.ts'
+import {
+  type LiveTransition,
+  liveTransition,
+  rejection,
+  resultOfStage,
+  type StageRow,
+  stagesOfJob,
+} from './stages.ts'
 
 /** A job about to be inserted. Its id is chosen by the replica, so that nothing need be read back to
  *  tell rows apart. */
@@ -25,37 +33,44 @@ export interface NewJob {
   traceparent: string | null
   idempotency_key: string | null
   body_hash: Buffer | null
+  /** The first one, and whether it waits for a decision; null: it has no stages. */
+  stage: string | null
+  waiting_for: 'decision' | null
+}
+
+export interface PlacedRow {
+  id: string
+  state: 'available' | 'waiting'
+  scheduled: boolean
 }
 
 /** Inserts jobs whose idempotency key is not taken; the ids of the others are missing in the answer.
  *  Ordered by key, so that two batches with the same keys never wait for each other in a circle. */
-export async function insertJobsUnlessKeyed(
-  tx: Queryable,
-  jobs: NewJob[],
-): Promise<{ id: string; scheduled: boolean }[]> {
-  const { rows } = await tx.query<{ id: string; scheduled: boolean }>({
+export async function insertJobsUnlessKeyed(tx: Queryable, jobs: NewJob[]): Promise<PlacedRow[]> {
+  const { rows } = await tx.query<PlacedRow>({
     name: 'insert_jobs',
     text: `
       INSERT INTO jobs (id, class_id, queue, kind, scheduled, priority, run_at, claim_at,
         max_attempts, backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence,
-        labels, payload, traceparent, idempotency_key, body_hash)
-      SELECT n.id, n.class_id, n.queue, n.kind, r.run_at > now.at, n.priority, r.run_at,
+        labels, payload, traceparent, idempotency_key, body_hash, stage, waiting_for, state)
+      SELECT n.id, n.class_id, n.queue, n.kind, r.run_at > now.at AND n.waiting_for IS NULL, n.priority, r.run_at,
         r.run_at - n.priority * interval '10 minutes', n.max_attempts, n.backoff_base_ms,
         n.backoff_factor, n.backoff_cap_ms, n.run_timeout_ms, n.on_silence, n.labels, n.payload,
-        n.traceparent, n.idempotency_key, n.body_hash
+        n.traceparent, n.idempotency_key, n.body_hash, n.stage, n.waiting_for,
+        CASE WHEN n.waiting_for IS NULL THEN 'available' ELSE 'waiting' END
       FROM (SELECT clock_timestamp() AS at) now,
         unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::smallint[],
           $6::timestamptz[], $7::bigint[], $8::integer[], $9::integer[], $10::real[],
           $11::integer[], $12::bigint[], $13::text[], $14::jsonb[], $15::json[], $16::text[],
-          $17::text[], $18::bytea[])
+          $17::text[], $18::bytea[], $19::text[], $20::text[])
           AS n(id, class_id, queue, kind, priority, run_at, delay_ms, max_attempts,
             backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence, labels,
-            payload, traceparent, idempotency_key, body_hash),
+            payload, traceparent, idempotency_key, body_hash, stage, waiting_for),
         LATERAL (SELECT coalesce(n.run_at, now.at + n.delay_ms * interval '1 millisecond') AS run_at) r
       ORDER BY n.queue, n.idempotency_key, n.id
       ON CONFLICT (queue, idempotency_key)
         WHERE idempotency_key IS NOT NULL AND state <> 'cancelled' DO NOTHING
-      RETURNING id, scheduled`,
+      RETURNING id, state, scheduled`,
     values: columns(
       jobs,
       [
@@ -77,6 +92,8 @@ export async function insertJobsUnlessKeyed(
         'traceparent',
         'idempotency_key',
         'body_hash',
+        'stage',
+        'waiting_for',
       ],
       ['labels', 'payload'],
     ),
@@ -112,6 +129,8 @@ const summaryColumns = [
   'j.kind',
   'j.queue',
   'j.state',
+  'j.stage',
+  'j.move',
   'j.scheduled',
   'j.labels',
   'c.requires',
@@ -135,11 +154,17 @@ const summaryColumns = [
   'j.cancel_reason',
 ] as const
 
+/** A build that knew no other reason left it null. */
+const waitingFor = "CASE WHEN j.state = 'waiting' THEN coalesce(j.waiting_for, 'effect') END"
+
 export interface JobSummaryRow {
   id: string
   kind: string
   queue: string
   state: 'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'
+  stage: string | null
+  move: number
+  waiting_for: 'effect' | 'decision' | 'transition' | null
   scheduled: boolean
   labels: Record<string, string>
   requires: Record<string, string>
@@ -178,6 +203,8 @@ export interface JobRow extends JobSummaryRow {
   error: { code: string; message: string; retryable: boolean } | null
   progress: unknown
   critical_until: string | null
+  stages: StageRow[]
+  transition: LiveTransition | null
 }
 
 /** When a critical section is past its ceiling, which starts over with the gate, at `openedAt`. */
@@ -196,14 +223,18 @@ export async function findJobs(
 ): Promise<JobRow[]> {
   const { rows } = await db.query<JobRow>({
     name: 'find_jobs',
-    text: `SELECT ${summaryColumns.join(', ')}, ${shownKey} AS idempotency_key, j.payload, a.error, p.progress,
+    text: `SELECT ${summaryColumns.join(', ')}, ${shownKey} AS idempotency_key, ${waitingFor} AS waiting_for, j.payload, p.progress,
         json_build_object('base_ms', j.backoff_base_ms, 'factor', j.backoff_factor,
           'cap_ms', j.backoff_cap_ms) AS backoff,
-        CASE WHEN j.state = 'succeeded' THEN a.result END AS result,
+        CASE WHEN j.state <> 'succeeded' THEN NULL WHEN j.stage IS NULL THEN a.result
+          ELSE (${resultOfStage}) END AS result,
+        coalesce(CASE WHEN j.stage IS NOT NULL THEN (${rejection}) END, a.error) AS error,
+        CASE WHEN j.stage IS NULL THEN '[]' ELSE (${stagesOfJob}) END AS stages,
+        CASE WHEN j.waiting_for = 'transition' THEN (${liveTransition}) END AS transition,
         s.critical_until
       FROM jobs j
       JOIN classes c USING (class_id)
-      LEFT JOIN progress p ON p.job_id = j.id
+      LEFT JOIN progress p ON p.job_id = j.id AND p.fence > j.stage_fence
       LEFT JOIN LATERAL (
         SELECT result, error FROM attempts WHERE job_id = j.id ORDER BY fence DESC LIMIT 1
       ) a ON true
@@ -252,6 +283,7 @@ export function listJobs(db: Queryable, filter: JobFilter): Promise<ListedJobRow
         cap_ms: ref('j.backoff_cap_ms'),
       }).as('backoff'),
     )
+    .select(sql<JobSummaryRow['waiting_for']>`${sql.raw(waitingFor)}`.as('waiting_for'))
     .select(sql<string | null>`${sql.raw(shownKey)}`.as('idempotency_key'))
     .select(
       sql<string | null>`CASE WHEN j.state = 'failed' THEN (

@@ -10,9 +10,14 @@ import type { Queryable } from './pool.ts'
  *  other in a circle; those that skip what is locked wait for nobody. Lists go along the index of leases, so that
  *  their cost never follows the table; what they find is checked again under its lock. */
 
+/** What follows a stage never changes, so that it may be read beside a row that was locked after a wait. */
 export const lockedColumns = `j.id, j.class_id, j.state, j.fence, j.attempt, j.max_attempts, j.lost_leases,
   j.backoff_base_ms, j.backoff_factor, j.backoff_cap_ms, j.executor_id, j.epoch,
-  j.leased_at::text AS leased_at, j.cancel_requested_at`
+  j.leased_at::text AS leased_at, j.cancel_requested_at, j.stage, j.results_bytes,
+  CASE WHEN j.stage IS NOT NULL THEN (
+    SELECT json_build_object('name', n.name, 'class_id', n.class_id)
+    FROM stages s JOIN stages n ON n.job_id = s.job_id AND n.position = s.position + 1
+    WHERE s.job_id = j.id AND s.name = j.stage) END AS next_stage`
 
 /** Locks jobs that were reported on, whatever their state. */
 export async function lockJobs(tx: Queryable, ids: string[]): Promise<LockedJob[]> {
@@ -112,35 +117,66 @@ export const lockLeasesExpiredWhileServed = lockOf(
   expiredWhileServed,
 )
 
-/** Ends leases of locked rows: the move, the attempt's row, and the doubt about what their holders had begun
- *  (invariant 5), in one statement. The WHERE holds against everything a frozen or repeated caller could
- *  have missed. */
+/** What one end writes, named as the statement below names it, and in that order. */
+const rowOf = (end: LeaseEnd) => ({
+  id: end.job.id,
+  old_fence: end.job.fence,
+  old_executor: end.job.executor_id,
+  old_epoch: end.job.epoch,
+  started_at: end.job.leased_at,
+  old_attempt: end.job.attempt,
+  outcome: end.outcome,
+  to_state: end.to,
+  new_fence: afterEnd(end).fence,
+  new_attempt: end.attempt,
+  lost_leases: end.lostLeases,
+  delay_ms: end.delayMs,
+  result: end.result === null ? null : JSON.stringify(end.result),
+  error: end.error === null ? null : JSON.stringify(end.error),
+  old_stage: end.job.stage,
+  to_stage: end.toStage?.name ?? null,
+  to_class: end.toStage?.class_id ?? null,
+  waiting_for: end.waitingFor,
+  results_bytes: end.resultsBytes,
+})
+
+const endColumns = [
+  'id',
+  'old_fence',
+  'old_executor',
+  'old_epoch',
+  'started_at',
+  'old_attempt',
+  'outcome',
+  'to_state',
+  'new_fence',
+  'new_attempt',
+  'lost_leases',
+  'delay_ms',
+  'result',
+  'error',
+  'old_stage',
+  'to_stage',
+  'to_class',
+  'waiting_for',
+  'results_bytes',
+] as const satisfies (keyof ReturnType<typeof rowOf>)[]
+
+/** Ends leases of locked rows: the move, to the next stage or out, the attempt's row, and the doubt about what their
+ *  holders had begun (invariant 5), in one statement. The WHERE holds against everything a frozen or repeated
+ *  caller could have missed. */
 export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promise<void> {
-  const rows = ends.map((end) => ({
-    id: end.job.id,
-    old_fence: end.job.fence,
-    old_executor: end.job.executor_id,
-    old_epoch: end.job.epoch,
-    started_at: end.job.leased_at,
-    old_attempt: end.job.attempt,
-    outcome: end.outcome,
-    to_state: end.to,
-    new_fence: afterEnd(end).fence,
-    new_attempt: end.attempt,
-    lost_leases: end.lostLeases,
-    delay_ms: end.delayMs,
-    result: end.result === null ? null : JSON.stringify(end.result),
-    error: end.error === null ? null : JSON.stringify(end.error),
-  }))
   const { rowCount } = await tx.query({
     name: 'end_leases_if_fenced',
     text: `
       WITH e AS MATERIALIZED (
         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[],
           $6::integer[], $7::text[], $8::text[], $9::bigint[], $10::integer[], $11::integer[],
-          $12::bigint[], $13::json[], $14::json[])
+          $12::bigint[], $13::json[], $14::json[], $15::text[], $16::text[], $17::integer[], $18::text[],
+          $19::integer[])
           AS e(id, old_fence, old_executor, old_epoch, started_at, old_attempt, outcome, to_state,
-            new_fence, new_attempt, lost_leases, delay_ms, result, error)
+            new_fence, new_attempt, lost_leases, delay_ms, result, error, old_stage, to_stage, to_class,
+            waiting_for, results_bytes)
       ), ended AS (
         UPDATE jobs j SET state = e.to_state, fence = e.new_fence, attempt = e.new_attempt,
           lost_leases = e.lost_leases, executor_id = NULL, epoch = NULL, poll_id = NULL,
@@ -149,41 +185,35 @@ export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promis
           run_at = coalesce(r.run_at, j.run_at),
           claim_at = coalesce(r.run_at - j.priority * interval '10 minutes', j.claim_at),
           finished_at = CASE WHEN e.to_state IN ('succeeded', 'failed', 'cancelled')
-            THEN clock_timestamp() END
+            THEN clock_timestamp() END,
+          stage = coalesce(e.to_stage, j.stage), class_id = coalesce(e.to_class, j.class_id),
+          move = j.move + CASE WHEN e.to_stage IS NULL THEN 0 ELSE 1 END,
+          stage_fence = CASE WHEN e.to_stage IS NULL THEN j.stage_fence ELSE e.new_fence END,
+          waiting_for = e.waiting_for, results_bytes = e.results_bytes
         FROM e CROSS JOIN LATERAL (
           SELECT clock_timestamp() + e.delay_ms * interval '1 millisecond' AS run_at) r
         WHERE j.id = e.id AND j.state = 'leased' AND j.fence = e.old_fence
           AND j.executor_id = e.old_executor AND j.epoch = e.old_epoch
-        RETURNING j.id
+          AND j.stage IS NOT DISTINCT FROM e.old_stage
+        RETURNING j.id, j.move
+      ), done AS (
+        UPDATE stages s SET done_at = clock_timestamp(), fence = e.old_fence FROM e JOIN ended USING (id)
+        WHERE e.old_stage IS NOT NULL AND e.outcome = 'succeeded' AND e.to_state <> 'failed'
+          AND s.job_id = e.id AND s.name = e.old_stage
+      ), moved AS (
+        INSERT INTO moves (job_id, move, from_stage, to_stage, by, fence)
+        SELECT id, ended.move, old_stage, to_stage, 'report', old_fence
+        FROM e JOIN ended USING (id) WHERE to_stage IS NOT NULL
       ), doubted AS (
         UPDATE effects SET state = 'in_doubt' FROM ended
         WHERE effects.job_id = ended.id AND effects.state = 'begun'
       )
       INSERT INTO attempts (job_id, fence, attempt, executor_id, epoch, outcome, result, error,
-        started_at, ended_at)
+        started_at, ended_at, stage)
       SELECT id, old_fence, old_attempt, old_executor, old_epoch, outcome, result, error, started_at,
-        clock_timestamp()
+        clock_timestamp(), old_stage
       FROM e JOIN ended USING (id)`,
-    values: columns(
-      rows,
-      [
-        'id',
-        'old_fence',
-        'old_executor',
-        'old_epoch',
-        'started_at',
-        'old_attempt',
-        'outcome',
-        'to_state',
-        'new_fence',
-        'new_attempt',
-        'lost_leases',
-        'delay_ms',
-        'result',
-        'error',
-      ],
-      ['result', 'error'],
-    ),
+    values: columns(ends.map(rowOf), [...endColumns], ['result', 'error']),
   })
   // The rows were locked in this transaction, so a miss is a fault of ours: nothing may commit.
   if (rowCount !== ends.length) throw new Error(`${rowCount} of ${ends.length} leases ended`)
@@ -243,29 +273,6 @@ export async function lockOffersIfUnshown(
     values: columns(offers, ['job_id', 'fence']),
   })
   return rows
-}
-
-/** Keeps what executors tell of their progress, if it is news and theirs. */
-export async function recordProgressIfHeld(
-  tx: Queryable,
-  told: (HeldLease & { progress: string })[],
-): Promise<void> {
-  await tx.query({
-    name: 'record_progress_if_held',
-    text: `
-      INSERT INTO progress (job_id, fence, progress, updated_at)
-      SELECT t.job_id, t.fence, t.progress, clock_timestamp()
-      FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::json[])
-        AS t(job_id, fence, executor_id, epoch, progress)
-      JOIN jobs j ON j.id = t.job_id AND j.fence = t.fence AND j.executor_id = t.executor_id
-        AND j.epoch = t.epoch AND j.state = 'leased'
-      ORDER BY t.job_id
-      ON CONFLICT (job_id) DO UPDATE
-        SET fence = EXCLUDED.fence, progress = EXCLUDED.progress, updated_at = EXCLUDED.updated_at
-        WHERE progress.fence <= EXCLUDED.fence
-          AND progress.progress::text IS DISTINCT FROM EXCLUDED.progress::text`,
-    values: columns(told, ['job_id', 'fence', 'executor_id', 'epoch', 'progress'], ['progress']),
-  })
 }
 
 export interface JobStanding {

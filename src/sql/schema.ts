@@ -16,6 +16,7 @@ export interface Attempts {
   job_id: string
   outcome: 'succeeded' | 'failed' | 'cancelled' | 'released' | 'lost' | 'undelivered'
   result: ColumnType<unknown, string, string> | null
+  stage: string | null
   started_at: string
 }
 
@@ -116,6 +117,7 @@ export interface Jobs {
   leased_at: string | null
   lost_leases: Generated<number>
   max_attempts: number
+  move: Generated<number>
   offered: Generated<boolean>
   on_silence: 'continue' | 'abort'
   payload: ColumnType<unknown, string, string>
@@ -128,8 +130,23 @@ export interface Jobs {
   run_at: string
   run_timeout_ms: number | null
   scheduled: boolean
+  stage: string | null
+  stage_fence: Generated<number>
   state: Generated<'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'>
   traceparent: string | null
+  waiting_for: 'effect' | 'decision' | 'transition' | null
+}
+
+export interface LateEffects {
+  begin_id: string
+  epoch: number
+  executor_id: string
+  fence: number
+  job_id: string
+  key: string
+  outcome: 'committed' | 'aborted'
+  received_at: Generated<string>
+  result: ColumnType<unknown, string, string> | null
 }
 
 export interface LateEffects {
@@ -196,6 +213,20 @@ export interface Migrations {
   version: number
 }
 
+export interface Moves {
+  at: Generated<string>
+  body_hash: Buffer | null
+  by: 'report' | 'transition' | 'commit'
+  fence: number | null
+  from_stage: string
+  idempotency_key: string | null
+  job_id: string
+  move: number
+  reason: string | null
+  to_stage: string
+  token_id: string | null
+}
+
 export interface Progress {
   fence: number
   job_id: string
@@ -213,6 +244,15 @@ export interface Replicas {
   role: 'all' | 'api'
   started_at: Generated<string>
   version: string
+}
+
+export interface Stages {
+  class_id: number | null
+  done_at: string | null
+  fence: number | null
+  job_id: string
+  name: string
+  position: number
 }
 
 export interface Terms {
@@ -242,6 +282,21 @@ export interface Tokens {
   secret_hash: Buffer
 }
 
+export interface Transitions {
+  begun_at: Generated<string>
+  boot_id: string
+  committed_move: number | null
+  ended_at: string | null
+  expires_at: string
+  job_id: string
+  move: number
+  outcome: 'committed' | 'abandoned' | 'taken_over' | 'forced' | 'expired' | null
+  owner: string
+  stage: string
+  token: Generated<string>
+  token_id: string
+}
+
 export interface Database {
   attempts: Attempts
   audit: Audit
@@ -256,10 +311,13 @@ export interface Database {
   lock_floor: LockFloor
   locks: Locks
   migrations: Migrations
+  moves: Moves
   progress: Progress
   replicas: Replicas
+  stages: Stages
   terms: Terms
   tokens: Tokens
+  transitions: Transitions
 }
 
 export interface Failure {

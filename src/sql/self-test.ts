@@ -121,6 +121,9 @@ const rights = {
   late_effects: ['SELECT', 'INSERT'],
   locks: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   lock_floor: ['SELECT', 'UPDATE'],
+  stages: ['SELECT', 'INSERT', 'UPDATE'],
+  moves: ['SELECT', 'INSERT'],
+  transitions: ['SELECT', 'INSERT', 'UPDATE'],
 }
 
 const functions = [

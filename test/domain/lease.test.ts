@@ -29,6 +29,9 @@ const leased = (more: Partial<LockedJob> = {}): LockedJob => ({
   epoch: 3,
   leased_at: '2026-01-01',
   cancel_requested_at: null,
+  stage: null,
+  next_stage: null,
+  results_bytes: 0,
   ...more,
 })
 

@@ -26,6 +26,9 @@ const columns = {
   'late_effects.outcome': "'committed' | 'aborted'",
   'jobs.labels': 'ColumnType<Record<string, string>, string, string>',
   'jobs.on_silence': "'continue' | 'abort'",
+  'jobs.waiting_for': "'effect' | 'decision' | 'transition' | null",
+  'moves.by': "'report' | 'transition' | 'commit'",
+  'transitions.outcome': "'committed' | 'abandoned' | 'taken_over' | 'forced' | 'expired' | null",
   'jobs.state':
     "Generated<'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'>",
   'classes.requires': 'ColumnType<Record<string, string>, string, string>',

@@ -69,6 +69,23 @@ const table: Record<string, Row> = {
     roles: ['executor', 'admin'],
     body: ({ executor_id, epoch, fence }) => ({ executor_id, epoch, fence, enter: true }),
   },
+  'GET /v1/jobs/{id}/moves': { roles: ['submit', ...readers] },
+  'POST /v1/jobs/{id}/transition': {
+    roles: ['operator', 'admin'],
+    body: () => ({ expected_stage: 'a', to: 'b' }),
+  },
+  'POST /v1/jobs/{id}/transition/begin': {
+    roles: ['operator', 'admin'],
+    body: () => ({ expected_stage: 'a', owner: 'o', boot_id: 'b' }),
+  },
+  'POST /v1/jobs/{id}/transition/commit': {
+    roles: ['operator', 'admin'],
+    body: () => ({ token: '01890a5d-ac96-774b-bcce-b302099a8057', to: 'b' }),
+  },
+  'POST /v1/jobs/{id}/transition/abandon': {
+    roles: ['operator', 'admin'],
+    body: () => ({ force: true, note: 'n' }),
+  },
   'POST /v1/executors/register': {
     roles: ['executor', 'admin'],
     body: ({ executor_id }) => ({ executor_id, queues: ['mine', 'theirs'] }),

@@ -21,6 +21,11 @@ test.each([
     `INSERT INTO effects (job_id, key, state, on_doubt, begin_id, fence, executor_id, epoch)
       VALUES ($1, 'k', 'begun', 'hold', 'b', 99, 'holder', 1)`,
   ],
+  [
+    'transition_of_no_wait',
+    `INSERT INTO transitions (job_id, stage, move, owner, boot_id, token_id, expires_at)
+      VALUES ($1, 'a', 0, 'o', 'b', 't', 'infinity')`,
+  ],
 ])('%s is found by the sweep, counted, and told with its job', async (violation, spoil) => {
   const { api } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
   const epoch = await api.register('holder', { queues: ['held'] })
@@ -30,7 +35,7 @@ test.each([
   expect(await findViolations(session)).toEqual([])
   await db.sql(spoil, [job.id])
   onTestFinished(async () => {
-    await db.sql('DELETE FROM jobs')
+    await db.sql('DELETE FROM jobs; DELETE FROM effects; DELETE FROM transitions')
   })
   expect(await findViolations(session)).toEqual([{ violation, count: 1, jobs: [job.id] }])
   const counts = async () => {

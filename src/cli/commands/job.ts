@@ -11,6 +11,7 @@ import {
 import { ago, printJson, printLines, table } from '../print.ts'
 import { cancelCommand } from './job-cancel.ts'
 import { explainCommand } from './job-explain.ts'
+import { moveCommands } from './job-moves.ts'
 import { retryCommand } from './job-retry.ts'
 
 interface ListFlags extends ClientFlags {
@@ -27,8 +28,8 @@ interface GetFlags extends ClientFlags {
 }
 
 export function jobCommand(): Command {
-  return new Command('job')
-    .description('look at jobs, and retry them')
+  const command = new Command('job')
+    .description('look at jobs, move them between their stages, cancel and retry them')
     .addCommand(
       withClientOptions(
         new Command('list')
@@ -52,6 +53,8 @@ export function jobCommand(): Command {
     .addCommand(explainCommand())
     .addCommand(cancelCommand())
     .addCommand(retryCommand())
+  for (const each of moveCommands()) command.addCommand(each)
+  return command
 }
 
 async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags, command: Command) {
@@ -61,12 +64,13 @@ async function listJobs({ label, json, urls: _, token: __, ...rest }: ListFlags,
     if (json) return printJson(list)
     printLines(
       table(
-        ['id', 'queue', 'kind', 'state', 'attempt', 'executor', 'error', 'created'],
+        ['id', 'queue', 'kind', 'state', 'stage', 'attempt', 'executor', 'error', 'created'],
         list.jobs.map((job) => [
           job.id,
           job.queue,
           job.kind,
           job.scheduled ? 'scheduled' : job.state,
+          job.stage,
           `${job.attempt}/${job.max_attempts}`,
           job.executor_id,
           job.error_code,
@@ -125,7 +129,9 @@ export function printJob(job: Job): void {
     ['id', job.id],
     ['kind', job.kind],
     ['queue', job.queue],
-    ['state', job.scheduled ? `available, not before ${job.run_at}` : job.state],
+    ['state', stateOf(job)],
+    ['stage', job.stage && `${job.stage}, move ${job.move}`],
+    ['owned by', job.transition && `${job.transition.owner} until ${job.transition.expires_at}`],
     ['attempt', `${job.attempt} of ${job.max_attempts}`],
     ['lost leases', job.lost_leases > 0 ? String(job.lost_leases) : null],
     ['executor', job.executor_id && `${job.executor_id}, fence ${job.fence}`],
@@ -145,6 +151,27 @@ export function printJob(job: Job): void {
       .filter(([, value]) => value !== null)
       .map(([name, value]) => `${name.padEnd(12)}${value}`),
   )
+  printLines(stageLines(job))
+}
+
+function stateOf({ state, scheduled, run_at, waiting_for }: Job): string {
+  if (scheduled) return `available, not before ${run_at}`
+  const article = waiting_for === 'effect' ? 'an' : 'a'
+  return waiting_for === null ? state : `${state} for ${article} ${waiting_for}`
+}
+
+/** The pipeline, a stage a line. */
+function stageLines({ stages }: Job): string[] {
+  if (stages.length === 0) return []
+  const header = ['stage', 'kind', 'state', 'result', 'done']
+  const rows = stages.map(({ name, kind, state, result, done_at }) => [
+    name,
+    kind ?? 'manual',
+    state,
+    result === null ? null : brief(result).slice(0, 60),
+    ago(done_at),
+  ])
+  return ['', ...table(header, rows)]
 }
 
 function cancelOf({ cancel_requested_at, cancel_reason, critical_until, state }: Job): string {

@@ -1,6 +1,6 @@
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import type { JobSubmitInput } from '../../contract/jobs.ts'
-import { exitCodes, WaitError } from '../exit.ts'
+import { exitCodes, UsageError, WaitError } from '../exit.ts'
 import {
   type ClientFlags,
   json,
@@ -11,6 +11,8 @@ import {
 } from '../options.ts'
 import { printJson } from '../print.ts'
 import { printJob } from './job.ts'
+
+type StageInput = NonNullable<JobSubmitInput['stages']>[number]
 
 interface Flags extends ClientFlags {
   kind: string
@@ -23,6 +25,8 @@ interface Flags extends ClientFlags {
   runAt?: string
   maxAttempts?: number
   runTimeoutMs?: number
+  stage?: StageInput[]
+  stages?: StageInput[]
   key?: string
   wait?: boolean
 }
@@ -41,6 +45,8 @@ export function submitCommand(): Command {
       .option('--run-at <instant>', 'not before this instant (ISO 8601)')
       .option('--max-attempts <n>', 'default: 5', wholeNumber(1))
       .option('--run-timeout-ms <n>', 'stop an attempt that runs longer', wholeNumber(1))
+      .option('--stage <stage>', 'name, name:kind or name=manual; in order, repeatable', stage)
+      .option('--stages <json>', 'all of them as JSON, @file, or - for stdin', json)
       .option('--key <key>', 'idempotency key: same queue and key, same job')
       .option('--wait', 'wait for its end; exit 1 unless it succeeded'),
   ).action(async (flags: Flags) => {
@@ -64,8 +70,19 @@ export function submitCommand(): Command {
   })
 }
 
+/** Gathers repeated stages. No name has `=`, and a kind begins after the first colon. */
+function stage(text: string, before: StageInput[] = []): StageInput[] {
+  const [, name, sign, rest = ''] = /^([^:=]+)(?:([:=])(.*))?$/s.exec(text) ?? []
+  if (name === undefined || (sign === '=' && rest !== 'manual') || (sign === ':' && rest === '')) {
+    throw new InvalidArgumentError('Give it as name, name:kind or name=manual.')
+  }
+  if (sign === undefined) return [...before, { name }]
+  return [...before, sign === '=' ? { name, manual: true } : { name, kind: rest }]
+}
+
 /** Only what was given: the server has the defaults. */
 function toSubmit(flags: Flags): JobSubmitInput {
+  if (flags.stage && flags.stages) throw new UsageError('give --stage or --stages, not both')
   const given = {
     kind: flags.kind,
     queue: flags.queue,
@@ -77,6 +94,7 @@ function toSubmit(flags: Flags): JobSubmitInput {
     run_at: flags.runAt,
     max_attempts: flags.maxAttempts,
     run_timeout_ms: flags.runTimeoutMs,
+    stages: flags.stages ?? flags.stage,
     idempotency_key: flags.key,
   }
   return Object.fromEntries(

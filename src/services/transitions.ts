@@ -1,0 +1,202 @@
+import type { Job } from '../contract/jobs.ts'
+import type {
+  MoveList,
+  MoveListQuery,
+  Transition,
+  TransitionAbandon,
+  TransitionAnswer,
+  TransitionBegin,
+  TransitionBegun,
+  TransitionCommit,
+} from '../contract/transitions.ts'
+import { AppError } from '../errors.ts'
+import type { Doors } from '../sql/doors.ts'
+import { findJobs } from '../sql/jobs.ts'
+import { findMove, findMoveByKey, listMoves, type MovedRow } from '../sql/moves.ts'
+import type { Queryable } from '../sql/pool.ts'
+import {
+  endTransitionIfLive,
+  findTransition,
+  holdForTransition,
+  insertTransition,
+  releaseFromTransition,
+} from '../sql/transitions.ts'
+import { type Actor, audit } from './audit.ts'
+import { hashOf } from './body-hash.ts'
+import type { Jobs, Reader } from './jobs.ts'
+import {
+  clearTheWay,
+  findStage,
+  judge,
+  lockJob,
+  makeMove,
+  owned,
+  pathTo,
+  staleToken,
+} from './moving.ts'
+
+export interface TransitionsOptions {
+  /** For what clients ask for. */
+  clientDb: Queryable
+  doors: Doors
+  jobs: Jobs
+  /** Jobs are elsewhere, or wait no longer. */
+  onMoved(rows: MovedRow[]): void
+}
+
+/** What one transaction came to, and whom to tell of it once it is committed. */
+interface Done<T> {
+  answer: T
+  moved: MovedRow[]
+}
+
+/** Moves of jobs between their stages that outside actors make, on any replica. Each is judged under the row lock of its
+ *  job: of any number of concurrent callers one moves it, and the rest are told where it is. */
+export class Transitions {
+  readonly #o: TransitionsOptions
+
+  constructor(options: TransitionsOptions) {
+    this.#o = options
+  }
+
+  /** The same idempotency key is answered as the first time. Throws job_final, stage_mismatch, job_leased,
+   *  effect_in_doubt, transition_owned and idempotency_mismatch. */
+  async transition(
+    actor: Actor,
+    jobId: string,
+    { idempotency_key: key, ...body }: Transition,
+  ): Promise<TransitionAnswer> {
+    return await this.#act(async (tx) => {
+      const job = await lockJob(tx, jobId)
+      const hash = hashOf(body)
+      const before = key === undefined ? undefined : await findMoveByKey(tx, job.id, key)
+      if (before) {
+        const { body_hash, ...moved } = before
+        if (!body_hash.equals(hash)) throw mismatch(moved.move)
+        return replay({ job: await read(tx, job.id), moved })
+      }
+      const stages = await findStage(tx, job, body.expected_stage)
+      const target = pathTo(stages, body.to)
+      judge(job, body)
+      await clearTheWay(tx, job)
+      const keyed = key === undefined ? null : { idempotency_key: key, body_hash: hash }
+      const { from } = stages
+      return await makeMove(tx, actor, job, { from, target, by: 'transition', keyed, ...body })
+    })
+  }
+
+  /** Again by the same owner and boot: the same token. Throws as transition does. */
+  async begin(actor: Actor, jobId: string, body: TransitionBegin): Promise<TransitionBegun> {
+    const { owner, boot_id, ceiling_ms } = body
+    return await this.#act(async (tx) => {
+      const job = await lockJob(tx, jobId)
+      const { from } = await findStage(tx, job, body.expected_stage)
+      judge(job, body)
+      const live = await clearTheWay(tx, job, { owner, boot_id, token_id: actor.tokenId })
+      if (live) return { answer: toBegun(live), moved: [] }
+      const where = { job_id: job.id, stage: from.name, move: job.move }
+      if (job.waiting_for !== 'transition' && !(await holdForTransition(tx, where))) {
+        throw new Error(`job ${job.id} changed under its lock`)
+      }
+      const begun = await insertTransition(tx, {
+        ...where,
+        owner,
+        boot_id,
+        token_id: actor.tokenId,
+        ceiling_ms,
+      })
+      const facts = { stage: from.name, move: job.move, owner, boot_id }
+      await audit(tx, actor, { action: 'transition.begin', subject: job.id, facts })
+      return { answer: toBegun(begun), moved: [] }
+    })
+  }
+
+  /** The same again is answered as the first. Throws stale_token for one that was ended otherwise. */
+  async commit(
+    actor: Actor,
+    jobId: string,
+    { token, to, reason }: TransitionCommit,
+  ): Promise<TransitionAnswer> {
+    return await this.#act(async (tx) => {
+      const job = await lockJob(tx, jobId)
+      const transition = await findTransition(tx, job.id, token)
+      if (!transition) throw staleToken(undefined)
+      const { stage, outcome, committed_move, owner } = transition
+      if (committed_move !== null) {
+        const moved = await findMove(tx, job.id, committed_move)
+        if (moved?.to_stage !== to) throw staleToken(outcome)
+        return replay({ job: await read(tx, job.id), moved })
+      }
+      const stages = await findStage(tx, job, stage)
+      const { from } = stages
+      const target = pathTo(stages, to, true)
+      // The claim first, then the act: whoever else would end it has lost from here on.
+      if (!(await endTransitionIfLive(tx, token, 'committed', job.move + 1))) {
+        throw staleToken(outcome)
+      }
+      return await makeMove(tx, actor, job, { from, target, by: 'commit', to, reason, owner })
+    })
+  }
+
+  /** The job is what it was. By force it is taken from whoever owns it. Throws stale_token. */
+  async abandon(actor: Actor, jobId: string, { token, note }: TransitionAbandon): Promise<Job> {
+    return await this.#act(async (tx) => {
+      const job = await lockJob(tx, jobId)
+      const transition =
+        token === undefined ? await owned(tx, job) : await findTransition(tx, job.id, token)
+      const outcome = token === undefined ? 'forced' : 'abandoned'
+      if (!transition) throw staleToken(undefined)
+      if (transition.outcome === outcome) return { answer: await read(tx, job.id), moved: [] }
+      if (!(await endTransitionIfLive(tx, transition.token, outcome))) {
+        throw staleToken(transition.outcome)
+      }
+      const moved = await releaseFromTransition(tx, [job.id])
+      const { stage, owner, boot_id } = transition
+      await audit(tx, actor, {
+        action: token === undefined ? 'transition.force' : 'transition.abandon',
+        subject: job.id,
+        reason: note,
+        facts: { stage, move: transition.move, owner, boot_id },
+      })
+      return { answer: await read(tx, job.id), moved }
+    })
+  }
+
+  /** Every move that a job has made, oldest first. */
+  async list(jobId: string, reader: Reader, query: MoveListQuery): Promise<MoveList> {
+    const { clientDb, jobs } = this.#o
+    const { cursor = 0, limit } = query
+    const { id } = await jobs.get(jobId, reader)
+    const moves = await listMoves(clientDb, id, { after: cursor, limit: limit + 1 })
+    const page = moves.slice(0, limit)
+    const last = page.at(-1)
+    return { moves: page, next_cursor: moves.length > limit && last ? last.move : null }
+  }
+
+  async #act<T>(fn: (tx: Queryable) => Promise<Done<T>>): Promise<T> {
+    const { doors, onMoved } = this.#o
+    const { answer, moved } = await doors.asClient(fn)
+    onMoved(moved)
+    return answer
+  }
+}
+
+function replay(answer: Omit<TransitionAnswer, 'replayed'>): Done<TransitionAnswer> {
+  return { answer: { ...answer, replayed: true }, moved: [] }
+}
+
+async function read(tx: Queryable, jobId: string): Promise<Job> {
+  const [job] = await findJobs(tx, [jobId], 0)
+  if (!job) throw new Error(`job ${jobId} is gone from under its lock`)
+  return job
+}
+
+function toBegun({ token, expires_at }: TransitionBegun): TransitionBegun {
+  return { token, expires_at }
+}
+
+function mismatch(move: number): AppError {
+  return new AppError('idempotency_mismatch', `idempotency_key: move ${move} has it, and differs`, {
+    faults: [{ path: 'idempotency_key', message: `belongs to move ${move} of this job` }],
+  })
+}
