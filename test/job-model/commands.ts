@@ -1,0 +1,210 @@
+import fc from 'fast-check'
+import { type OnDoubt, type Outcome, type StageSpec, type SweepName, sweepNames } from './calls.ts'
+
+/** What is drawn by lot: calls that name what they are about by its place among what there is, counted from the latest,
+ *  so that they mean something wherever a sequence has led, and whatever is left out of it. */
+
+/** Under whose name a lease is used: its own, that of its executor's present process, or of the other executor. */
+export type Guise = 'itself' | 'renewed' | 'other'
+/** The replica that leads, or the one that did before and has not noticed. */
+export type Addressee = 'active' | 'zombie'
+
+export type Command =
+  | { do: 'register'; who: number; at: Addressee }
+  | { do: 'deregister'; who: number; isOld: boolean; by: 'executor' | 'operator'; at: Addressee }
+  | { do: 'poll'; who: number; isOld: boolean; max: number; at: Addressee }
+  | { do: 'heartbeat'; who: number; isOld: boolean; mask: number; at: Addressee }
+  | { do: 'report'; lease: number; as: Guise; outcome: Outcome; retryable: boolean; at: Addressee }
+  | { do: 'begin'; lease: number; as: Guise; key: string; onDoubt: OnDoubt; at: Addressee }
+  | { do: 'begin_again'; begin: number; lease: number | null; at: Addressee }
+  | { do: 'settle'; begin: number; as: Guise; to: 'committed' | 'aborted'; at: Addressee }
+  | {
+      do: 'critical'
+      lease: number
+      as: Guise
+      enter: boolean
+      ceilingMin: number
+      at: Addressee
+    }
+  | { do: 'sweep'; name: SweepName; at: Addressee }
+  | {
+      do: 'submit'
+      key: string | null
+      maxAttempts: number
+      delayMin: number
+      timeoutMin: number | null
+      stages: StageSpec[]
+      on: 0 | 1
+    }
+  | { do: 'cancel'; job: number; on: 0 | 1 }
+  | { do: 'retry'; job: number; on: 0 | 1 }
+  | { do: 'resolve'; job: number; key: string; to: 'committed' | 'aborted'; on: 0 | 1 }
+  | {
+      do: 'transition'
+      job: number
+      isHere: boolean
+      move: 'any' | 'this' | 'before'
+      to: number
+      key: string | null
+      on: 0 | 1
+    }
+  | { do: 'own'; job: number; owner: string; boot: string; ceilingMin: number; on: 0 | 1 }
+  | { do: 'commit'; token: number; to: number; on: 0 | 1 }
+  | { do: 'abandon'; token: number; isForced: boolean; on: 0 | 1 }
+  | { do: 'pass'; min: number; isServed: boolean }
+  | { do: 'promote' }
+
+/** One command, or several at the same time. */
+export type Step = Command[]
+
+const plans: StageSpec[][] = [
+  [],
+  [],
+  [],
+  [
+    { name: 'a', manual: false },
+    { name: 'b', manual: false },
+  ],
+  [
+    { name: 'a', manual: false },
+    { name: 'approve', manual: true },
+    { name: 'b', manual: false },
+  ],
+  [
+    { name: 'approve', manual: true },
+    { name: 'b', manual: false },
+  ],
+]
+
+/** Mostly the first. */
+const mostly = <T>(first: T, ...rest: T[]) =>
+  fc.oneof({ weight: 6, arbitrary: fc.constant(first) }, ...rest.map((item) => fc.constant(item)))
+
+const recent = fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 5, arbitrary: fc.nat(3) })
+const who = fc.nat(1)
+const at = mostly<Addressee>('active', 'zombie')
+const on = fc.constantFrom<(0 | 1)[]>(0, 1)
+const as = mostly<Guise>('itself', 'renewed', 'other')
+const isOld = mostly(false, true)
+const key = fc.constantFrom('deploy', 'mail')
+const known = fc.constantFrom<('committed' | 'aborted')[]>('committed', 'aborted')
+const outcome = fc.constantFrom<Outcome[]>(
+  'succeeded',
+  'succeeded',
+  'failed',
+  'failed',
+  'cancelled',
+  'released',
+)
+const onDoubt = fc.constantFrom<OnDoubt[]>('retry', 'reconcile', 'hold')
+const is = <T extends string>(name: T) => fc.constant(name)
+
+function command<T extends Command['do'], Rest extends object>(
+  name: T,
+  rest: { [K in keyof Rest]: fc.Arbitrary<Rest[K]> },
+) {
+  return fc.record({ do: is(name), ...rest } as never) as unknown as fc.Arbitrary<
+    Extract<Command, { do: T }>
+  >
+}
+
+const submit = command('submit', {
+  key: mostly<string | null>(null, 'k'),
+  maxAttempts: fc.integer({ min: 1, max: 3 }),
+  delayMin: mostly(0, 2),
+  timeoutMin: mostly<number | null>(null, 2),
+  stages: fc.constantFrom(...plans),
+  on,
+})
+
+/** How often each is drawn, against the others. */
+const drawn: fc.WeightedArbitrary<Command>[] = [
+  { weight: 8, arbitrary: submit },
+  { weight: 14, arbitrary: command('poll', { who, isOld, max: fc.integer({ min: 1, max: 3 }), at }) },
+  { weight: 6, arbitrary: command('heartbeat', { who, isOld, mask: fc.nat(15), at }) },
+  {
+    weight: 10,
+    arbitrary: command('report', { lease: recent, as, outcome, retryable: mostly(true, false), at }),
+  },
+  { weight: 2, arbitrary: command('register', { who, at }) },
+  {
+    weight: 2,
+    arbitrary: command('deregister', {
+      who,
+      isOld,
+      by: fc.constantFrom<('executor' | 'operator')[]>('executor', 'operator'),
+      at,
+    }),
+  },
+  { weight: 10, arbitrary: command('begin', { lease: recent, as, key, onDoubt, at }) },
+  {
+    weight: 3,
+    arbitrary: command('begin_again', {
+      begin: recent,
+      lease: fc.option(recent, { nil: null }),
+      at,
+    }),
+  },
+  { weight: 6, arbitrary: command('settle', { begin: recent, as, to: known, at }) },
+  {
+    weight: 4,
+    arbitrary: command('critical', {
+      lease: recent,
+      as,
+      enter: mostly(true, false, false),
+      ceilingMin: fc.constantFrom(2, 6),
+      at,
+    }),
+  },
+  { weight: 3, arbitrary: command('resolve', { job: recent, key, to: known, on }) },
+  { weight: 6, arbitrary: command('cancel', { job: recent, on }) },
+  { weight: 4, arbitrary: command('retry', { job: recent, on }) },
+  {
+    weight: 5,
+    arbitrary: command('transition', {
+      job: recent,
+      isHere: mostly(true, false),
+      move: fc.constantFrom<('any' | 'this' | 'before')[]>('any', 'this', 'before'),
+      to: fc.nat(4),
+      key: mostly<string | null>(null, 't'),
+      on,
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: command('own', {
+      job: recent,
+      owner: mostly('pipeline', 'somebody'),
+      boot: mostly('boot-1', 'boot-2'),
+      ceilingMin: fc.constantFrom(2, 6),
+      on,
+    }),
+  },
+  { weight: 4, arbitrary: command('commit', { token: recent, to: fc.nat(4), on }) },
+  { weight: 3, arbitrary: command('abandon', { token: recent, isForced: mostly(false, true), on }) },
+  { weight: 10, arbitrary: command('sweep', { name: fc.constantFrom(...sweepNames), at }) },
+]
+
+const pass = command('pass', { min: fc.constantFrom(1, 3, 6), isServed: mostly(true, false) })
+const promote = command('promote', {})
+
+const alone = fc.oneof(
+  { weight: 90, arbitrary: fc.oneof(...drawn) },
+  { weight: 9, arbitrary: pass },
+  { weight: 3, arbitrary: promote },
+)
+const atOnce = fc.oneof(
+  { weight: 95, arbitrary: fc.oneof(...drawn) },
+  { weight: 4, arbitrary: promote },
+)
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: alone.map((one) => [one]) },
+  { weight: 1, arbitrary: fc.array(atOnce, { minLength: 2, maxLength: 3 }) },
+)
+
+export const sequences: fc.Arbitrary<Step[]> = fc.array(step, {
+  minLength: 1,
+  maxLength: 50,
+  size: 'max',
+})

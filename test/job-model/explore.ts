@@ -1,0 +1,68 @@
+import fc from 'fast-check'
+import type { Answer, Call } from './calls.ts'
+import { isRefused } from './calls.ts'
+import { type Step, sequences } from './commands.ts'
+import { Disagreement, Sequence } from './sequence.ts'
+import type { World } from './world.ts'
+
+export interface Exploration {
+  runs: number
+  seed: number
+  /** Of an earlier failure: it alone is run again. */
+  path?: string | undefined
+  onRun?(done: number): void
+}
+
+export interface Found {
+  seed: number
+  runs: number
+  /** Calls, by what was asked and what was answered. */
+  tally: Map<string, number>
+  /** The shortest sequence that was found to fail, told; undefined: none did. */
+  failure: { path: string; story: string[]; shrinks: number } | undefined
+}
+
+/** Runs sequences drawn by lot, one after the other, until one fails; that is made shorter as long as it goes on failing. */
+export async function explore(world: World, options: Exploration): Promise<Found> {
+  const { runs, seed, path, onRun } = options
+  const tally = new Map<string, number>()
+  let done = 0
+  let last: string[] = []
+  const run = async (steps: Step[]) => {
+    try {
+      await Sequence.run(world, steps, (call, answer) => count(tally, call, answer))
+      done += 1
+      onRun?.(done)
+    } catch (error) {
+      last = error instanceof Disagreement ? error.story : [String((error as Error).stack)]
+      throw error
+    }
+  }
+  const details = await fc.check(fc.asyncProperty(sequences, run), {
+    numRuns: path === undefined ? runs : 1,
+    seed,
+    ...(path !== undefined && { path }),
+  })
+  const { failed, counterexamplePath, numShrinks: shrinks } = details
+  const failure = failed
+    ? { path: counterexamplePath ?? '', story: last, shrinks }
+    : undefined
+  return { seed: details.seed, runs: done, tally, failure }
+}
+
+function count(tally: Map<string, number>, call: Call, answer: Answer): void {
+  const kind = `${'name' in call ? call.name : call.do}: ${kindOf(call, answer)}`
+  tally.set(kind, (tally.get(kind) ?? 0) + 1)
+}
+
+/** What tells one answer from another. */
+function kindOf(call: Call, answer: Answer): string {
+  if (isRefused(answer)) return answer.refused
+  const { ok } = answer
+  if (call.do === 'report') return String(ok.reason ?? ok.status)
+  if (call.do === 'begin') return String(ok.outcome)
+  if (call.do === 'poll') return (ok.given as unknown[]).length > 0 ? 'given' : 'nothing'
+  if (ok.isNew === false) return 'replayed'
+  if (call.do === 'settle' || call.do === 'resolve') return String(ok.state)
+  return 'done'
+}
