@@ -40,7 +40,7 @@ export interface JobsOptions {
   pollWaitCapMs: number
   leaseTtlMs: number
   /** Tells whoever claims that jobs came in, on this replica or another. */
-  onSubmitted(classIds: number[], hasScheduled: boolean): void
+  onPlaced(rows: PlacedRow[]): void
 }
 
 /** Who reads; null: any queue. */
@@ -105,7 +105,7 @@ export class Jobs {
       }
       return { ...done, placed: done.placed as Placed[] }
     })
-    this.#announce(jobs, made)
+    this.#o.onPlaced(made)
     return { results: placed }
   }
 
@@ -181,7 +181,7 @@ export class Jobs {
       const ids = done.placed.flatMap((outcome) => (outcome instanceof AppError ? [] : outcome.id))
       return { ...done, rows: await this.read(tx, ids) }
     })
-    this.#announce(jobs, made)
+    this.#o.onPlaced(made)
     const byId = new Map(rows.map((row) => [row.id, row]))
     return placed.map((outcome) => {
       if (outcome instanceof AppError) return outcome
@@ -189,19 +189,6 @@ export class Jobs {
       if (!job) throw new Error(`job ${outcome.id} was written and not found`)
       return { job, created: outcome.created }
     })
-  }
-
-  #announce(jobs: NewJob[], made: Map<string, PlacedRow>): void {
-    const isClaimable = ({ state, scheduled }: PlacedRow) => state === 'available' && !scheduled
-    const claimable = jobs.filter(({ id }) => {
-      const row = made.get(id)
-      return row !== undefined && isClaimable(row)
-    })
-    const classIds = [...new Set(claimable.map(({ class_id }) => class_id))]
-    this.#o.onSubmitted(
-      classIds,
-      [...made.values()].some(({ scheduled }) => scheduled),
-    )
   }
 }
 
@@ -228,7 +215,7 @@ async function place(tx: Queryable, jobs: Submitted[]) {
   }
   const stages = jobs.flatMap((job) => (made.has(job.id) ? job.stages : []))
   if (stages.length > 0) await insertStages(tx, stages)
-  return { placed: jobs.map((job) => placed.get(job) as Placed | AppError), made }
+  return { placed: jobs.map((job) => placed.get(job) as Placed | AppError), made: [...made.values()] }
 }
 
 async function findWinners(tx: Queryable, jobs: NewJob[]): Promise<[NewJob, Placed | AppError][]> {

@@ -1,5 +1,6 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { jsonBuildObject } from 'kysely/helpers/postgres'
+import type { JobState } from '../domain/job.ts'
 import { build, rowsOf } from './build.ts'
 import { columns } from './columns.ts'
 import type { Queryable } from './pool.ts'
@@ -38,9 +39,11 @@ export interface NewJob {
   waiting_for: 'decision' | null
 }
 
+/** Where a job stands once it was submitted, moved or let go. */
 export interface PlacedRow {
   id: string
-  state: 'available' | 'waiting'
+  class_id: number
+  state: Exclude<JobState, 'leased'>
   scheduled: boolean
 }
 
@@ -70,7 +73,7 @@ export async function insertJobsUnlessKeyed(tx: Queryable, jobs: NewJob[]): Prom
       ORDER BY n.queue, n.idempotency_key, n.id
       ON CONFLICT (queue, idempotency_key)
         WHERE idempotency_key IS NOT NULL AND state <> 'cancelled' DO NOTHING
-      RETURNING id, state, scheduled`,
+      RETURNING id, class_id, state, scheduled`,
     values: columns(
       jobs,
       [
