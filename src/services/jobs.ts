@@ -13,17 +13,10 @@ import { isFinal } from '../domain/job.ts'
 import { AppError, invalid } from '../errors.ts'
 import { listAttempts, listLateReports } from '../sql/attempts.ts'
 import type { Doors } from '../sql/doors.ts'
-import {
-  findJobs,
-  findJobsByKey,
-  insertJobsUnlessKeyed,
-  type JobRow,
-  listJobs,
-  type NewJob,
-  type PlacedRow,
-} from '../sql/jobs.ts'
+import { findJobs, type JobRow, listJobs, type PlacedRow } from '../sql/jobs.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { insertStages } from '../sql/stages.ts'
+import { findJobsByKey, insertJobsUnlessKeyed, type NewJob } from '../sql/submits.ts'
 import { Batcher } from './batcher.ts'
 import { hashOf } from './body-hash.ts'
 import type { ClassCatalog } from './class-catalog.ts'
@@ -215,7 +208,10 @@ async function place(tx: Queryable, jobs: Submitted[]) {
   }
   const stages = jobs.flatMap((job) => (made.has(job.id) ? job.stages : []))
   if (stages.length > 0) await insertStages(tx, stages)
-  return { placed: jobs.map((job) => placed.get(job) as Placed | AppError), made: [...made.values()] }
+  return {
+    placed: jobs.map((job) => placed.get(job) as Placed | AppError),
+    made: [...made.values()],
+  }
 }
 
 async function findWinners(tx: Queryable, jobs: NewJob[]): Promise<[NewJob, Placed | AppError][]> {

@@ -34,7 +34,7 @@ export interface StageRow {
 }
 
 /** As the wire has instants: inside JSON, the driver does not see them. */
-const instant = (column: string) =>
+export const instant = (column: string) =>
   `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 /** Of the job `j`, which has stages. One that was left behind without success was skipped; one ahead that has

@@ -2,8 +2,8 @@ import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
 import { writeSparingBadRows } from '../services/bad-rows.ts'
 import type { Doors } from '../sql/doors.ts'
-import { lockJobs } from '../sql/leases.ts'
 import type { PlacedRow } from '../sql/jobs.ts'
+import { lockJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import {
   beforeAllExpiries,
@@ -19,6 +19,7 @@ export interface ExpireTransitionsOptions {
   log: Log
   intervalMs: number
   onPlaced(rows: PlacedRow[]): void
+  onExpired(transitions: number): void
 }
 
 const batch = 500
@@ -47,7 +48,7 @@ export function expireOldTransitions(o: ExpireTransitionsOptions): Sweep {
 }
 
 async function expire(
-  { doors, log, onPlaced }: ExpireTransitionsOptions,
+  { doors, log, onPlaced, onExpired }: ExpireTransitionsOptions,
   term: Term,
   ids: string[],
 ) {
@@ -58,6 +59,7 @@ async function expire(
       return await releaseFromTransition(tx, await expireTransitions(tx, ids))
     })
     onPlaced(released)
+    onExpired(released.length)
     expired += released.length
   })
   return { expired, ...spared }
