@@ -133,6 +133,20 @@ export class Book {
     return { do: 'begin', ...before, lease, onDoubt: 'retry', term }
   }
 
+  /** At the job that began it, or at the latest one that retries it. */
+  #resolve(
+    { begin, isInherited, to, on: replica }: Extract<Command, { do: 'resolve' }>,
+    view: View,
+  ): Call | undefined {
+    const begun = pick(this.#begins, begin)
+    if (!begun) return undefined
+    const heirOf = (id: string): string => {
+      const heir = view.jobs.find((job) => job.id === id)?.retriedAs
+      return heir && isInherited ? heirOf(heir) : id
+    }
+    return { do: 'resolve', job: heirOf(begun.lease.job), key: begun.key, as: to, replica }
+  }
+
   #clientCall(
     command: Exclude<Command, { at: Addressee } | { do: 'pass' | 'promote' }>,
     view: View,
@@ -148,7 +162,10 @@ export class Book {
       }
       return { do: 'abandon', job: token.job, token: asked.isForced ? null : token.token, replica: on }
     }
-    const job = pick(this.#jobs, asked.job)
+    if (asked.do === 'resolve') return this.#resolve({ ...asked, on }, view)
+    const isStaged = (id: string) => view.stages.some(({ job }) => job === id)
+    const isOfStages = asked.do === 'transition' || asked.do === 'own'
+    const job = pick(isOfStages ? this.#jobs.filter(isStaged) : this.#jobs, asked.job)
     return job === undefined ? undefined : jobCall({ ...asked, on }, job, view)
   }
 }
@@ -164,7 +181,7 @@ function pick<T>(items: T[], fromLatest: number): T | undefined {
 }
 
 function jobCall(
-  command: Extract<Command, { do: 'cancel' | 'retry' | 'resolve' | 'transition' | 'own' }>,
+  command: Extract<Command, { do: 'cancel' | 'retry' | 'transition' | 'own' }>,
   job: string,
   view: View,
 ): Call {
@@ -173,8 +190,6 @@ function jobCall(
     case 'cancel':
     case 'retry':
       return { do: command.do, job, replica }
-    case 'resolve':
-      return { do: 'resolve', job, key: command.key, as: command.to, replica }
     case 'own': {
       const { owner, boot, ceilingMin } = command
       return { do: 'own', job, from: stageOf(view, job), owner, boot, ceilingMin, replica }

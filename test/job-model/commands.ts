@@ -38,7 +38,7 @@ export type Command =
     }
   | { do: 'cancel'; job: number; on: 0 | 1 }
   | { do: 'retry'; job: number; on: 0 | 1 }
-  | { do: 'resolve'; job: number; key: string; to: 'committed' | 'aborted'; on: 0 | 1 }
+  | { do: 'resolve'; begin: number; isInherited: boolean; to: 'committed' | 'aborted'; on: 0 | 1 }
   | {
       do: 'transition'
       job: number
@@ -78,7 +78,7 @@ const plans: StageSpec[][] = [
 
 /** Mostly the first. */
 const mostly = <T>(first: T, ...rest: T[]) =>
-  fc.oneof({ weight: 6, arbitrary: fc.constant(first) }, ...rest.map((item) => fc.constant(item)))
+  fc.oneof({ weight: 9, arbitrary: fc.constant(first) }, ...rest.map((item) => fc.constant(item)))
 
 const recent = fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 5, arbitrary: fc.nat(3) })
 const who = fc.nat(1)
@@ -86,7 +86,7 @@ const at = mostly<Addressee>('active', 'zombie')
 const on = fc.constantFrom<(0 | 1)[]>(0, 1)
 const as = mostly<Guise>('itself', 'renewed', 'other')
 const isOld = mostly(false, true)
-const key = fc.constantFrom('deploy', 'mail')
+const key = mostly('deploy', 'mail')
 const known = fc.constantFrom<('committed' | 'aborted')[]>('committed', 'aborted')
 const outcome = fc.constantFrom<Outcome[]>(
   'succeeded',
@@ -119,16 +119,16 @@ const submit = command('submit', {
 
 /** How often each is drawn, against the others. */
 const drawn: fc.WeightedArbitrary<Command>[] = [
-  { weight: 8, arbitrary: submit },
-  { weight: 14, arbitrary: command('poll', { who, isOld, max: fc.integer({ min: 1, max: 3 }), at }) },
+  { weight: 7, arbitrary: submit },
+  { weight: 16, arbitrary: command('poll', { who, isOld, max: fc.integer({ min: 1, max: 3 }), at }) },
   { weight: 6, arbitrary: command('heartbeat', { who, isOld, mask: fc.nat(15), at }) },
   {
-    weight: 10,
+    weight: 9,
     arbitrary: command('report', { lease: recent, as, outcome, retryable: mostly(true, false), at }),
   },
   { weight: 2, arbitrary: command('register', { who, at }) },
   {
-    weight: 2,
+    weight: 1,
     arbitrary: command('deregister', {
       who,
       isOld,
@@ -136,16 +136,16 @@ const drawn: fc.WeightedArbitrary<Command>[] = [
       at,
     }),
   },
-  { weight: 10, arbitrary: command('begin', { lease: recent, as, key, onDoubt, at }) },
+  { weight: 14, arbitrary: command('begin', { lease: recent, as, key, onDoubt, at }) },
   {
-    weight: 3,
+    weight: 5,
     arbitrary: command('begin_again', {
       begin: recent,
       lease: fc.option(recent, { nil: null }),
       at,
     }),
   },
-  { weight: 6, arbitrary: command('settle', { begin: recent, as, to: known, at }) },
+  { weight: 10, arbitrary: command('settle', { begin: recent, as, to: known, at }) },
   {
     weight: 4,
     arbitrary: command('critical', {
@@ -156,8 +156,8 @@ const drawn: fc.WeightedArbitrary<Command>[] = [
       at,
     }),
   },
-  { weight: 3, arbitrary: command('resolve', { job: recent, key, to: known, on }) },
-  { weight: 6, arbitrary: command('cancel', { job: recent, on }) },
+  { weight: 4, arbitrary: command('resolve', { begin: recent, isInherited: mostly(true, false), to: known, on }) },
+  { weight: 3, arbitrary: command('cancel', { job: recent, on }) },
   { weight: 4, arbitrary: command('retry', { job: recent, on }) },
   {
     weight: 5,
@@ -181,7 +181,7 @@ const drawn: fc.WeightedArbitrary<Command>[] = [
     }),
   },
   { weight: 4, arbitrary: command('commit', { token: recent, to: fc.nat(4), on }) },
-  { weight: 3, arbitrary: command('abandon', { token: recent, isForced: mostly(false, true), on }) },
+  { weight: 2, arbitrary: command('abandon', { token: recent, isForced: mostly(false, true), on }) },
   { weight: 10, arbitrary: command('sweep', { name: fc.constantFrom(...sweepNames), at }) },
 ]
 
@@ -191,7 +191,7 @@ const promote = command('promote', {})
 const alone = fc.oneof(
   { weight: 90, arbitrary: fc.oneof(...drawn) },
   { weight: 9, arbitrary: pass },
-  { weight: 3, arbitrary: promote },
+  { weight: 2, arbitrary: promote },
 )
 const atOnce = fc.oneof(
   { weight: 95, arbitrary: fc.oneof(...drawn) },
@@ -205,6 +205,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 export const sequences: fc.Arbitrary<Step[]> = fc.array(step, {
   minLength: 1,
-  maxLength: 50,
+  maxLength: 60,
   size: 'max',
 })

@@ -10,7 +10,10 @@ export interface Exploration {
   seed: number
   /** Of an earlier failure: it alone is run again. */
   path?: string | undefined
+  /** How long a sequence that failed may be made shorter. */
+  shrinkMs?: number
   onRun?(done: number): void
+  onFailure?(): void
 }
 
 export interface Found {
@@ -24,16 +27,24 @@ export interface Found {
 
 /** Runs sequences drawn by lot, one after the other, until one fails; that is made shorter as long as it goes on failing. */
 export async function explore(world: World, options: Exploration): Promise<Found> {
-  const { runs, seed, path, onRun } = options
+  const { runs, seed, path, shrinkMs = 120_000, onRun, onFailure } = options
   const tally = new Map<string, number>()
   let done = 0
   let last: string[] = []
+  let shrinkUntil = Number.POSITIVE_INFINITY
   const run = async (steps: Step[]) => {
+    // To fast-check the rest of the shorter ones pass.
+    if (performance.now() > shrinkUntil) return
     try {
       await Sequence.run(world, steps, (call, answer) => count(tally, call, answer))
+      if (last.length > 0) return
       done += 1
       onRun?.(done)
     } catch (error) {
+      if (last.length === 0) {
+        onFailure?.()
+        shrinkUntil = performance.now() + shrinkMs
+      }
       last = error instanceof Disagreement ? error.story : [String((error as Error).stack)]
       throw error
     }

@@ -13,6 +13,8 @@ they promise; see test/job-model/README.md. The one that fails is shrunk and tol
   --runs <n>   sequences (300)
   --seed <n>   draw as another run did; it prints its own
   --path <p>   with --seed: only the sequence that failed there
+  --shrink-s <n>
+               seconds that one which fails is made shorter (120)
   --help       this text
 
 Exit code 0: they agree; 1: they do not, or this could not be asked.
@@ -24,6 +26,7 @@ function parse() {
       runs: { type: 'string', default: '300' },
       seed: { type: 'string' },
       path: { type: 'string' },
+      'shrink-s': { type: 'string', default: '120' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -31,8 +34,10 @@ function parse() {
   if (!Number.isSafeInteger(runs) || runs < 1) throw new Error('--runs is a whole number above 0')
   const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed)
   if (!Number.isSafeInteger(seed)) throw new Error('--seed is a whole number')
+  const shrinkMs = Number(values['shrink-s']) * 1_000
+  if (!(shrinkMs >= 0)) throw new Error('--shrink-s is a number of seconds')
   if (values.path !== undefined && values.seed === undefined) throw new Error('--path needs --seed')
-  return { runs, seed, path: values.path, help: values.help }
+  return { runs, seed, shrinkMs, path: values.path, help: values.help }
 }
 
 const tellEveryMs = 10_000
@@ -75,7 +80,11 @@ async function main(): Promise<number> {
   try {
     const world = await World.open(ground.url)
     try {
-      const found = await explore(world, { ...options, onRun: progress(options.runs) })
+      const found = await explore(world, {
+        ...options,
+        onRun: progress(options.runs),
+        onFailure: () => process.stderr.write('one failed; it is made shorter\n'),
+      })
       tell(found, Math.round((performance.now() - startedAt) / 1_000))
       return found.failure ? 1 : 0
     } finally {

@@ -84,15 +84,17 @@ export function transition(state: State, call: Of<'transition'>): Answer {
   if (before) return refuse('idempotency_mismatch')
   const from = stageOf(job, name)
   if (!from || !leads(job, from, to, false)) return refuse('invalid_request')
-  const refusal = refusalOf(job, name, move) ?? refuseIfCancelled(job)
+  const refusal = refusalOf(job, name, move) ?? clearTheWay(state, job, null)
   if (refusal) return refusal
-  const live = liveTransition(job)
-  if (live && !isExpired(state, live)) return refuse('transition_owned')
-  if (live) live.outcome = 'expired'
   return go(state, job, from, to, { by: 'transition', key, body: key === null ? null : body })
 }
 
-function refuseIfCancelled(job: Job): Answer | undefined {
+/** Nobody owns the next move from here on, or the caller is refused. A cancel that has waited for its owner comes now. */
+function clearTheWay(state: State, job: Job, owner: string | null): Answer | undefined {
+  const live = liveTransition(job)
+  const isTheirs = live?.owner === owner
+  if (live && !isTheirs && !isExpired(state, live)) return refuse('transition_owned')
+  if (live) letGo(state, job, live, isTheirs ? 'taken_over' : 'expired')
   return job.isCancelRequested ? refuse('cancel_requested') : undefined
 }
 
@@ -105,9 +107,8 @@ export function own(state: State, call: Of<'own'>, seen: Answer): Answer {
   if (refusal) return refusal
   const live = liveTransition(job)
   if (live?.owner === owner && live.boot === boot) return ok({ token: live.token })
-  if (job.isCancelRequested) return refuse('cancel_requested')
-  if (live && live.owner !== owner && !isExpired(state, live)) return refuse('transition_owned')
-  if (live) live.outcome = live.owner === owner ? 'taken_over' : 'expired'
+  const isInTheWay = clearTheWay(state, job, owner)
+  if (isInTheWay) return isInTheWay
   const token = isRefused(seen) ? 'a new one' : String(seen.ok.token)
   const expiresAt = state.now + ceilingMin
   const begun = { token, owner, boot, stage: from, expiresAt, outcome: null, committedMove: null }
