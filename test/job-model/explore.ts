@@ -2,8 +2,7 @@ import fc from 'fast-check'
 import type { Answer, Call } from './calls.ts'
 import { isRefused } from './calls.ts'
 import { type Step, sequences } from './commands.ts'
-import { Disagreement, Sequence } from './sequence.ts'
-import type { World } from './world.ts'
+import { Disagreement, Sequence, type System } from './sequence.ts'
 
 export interface Exploration {
   runs: number
@@ -26,7 +25,7 @@ export interface Found {
 }
 
 /** Runs sequences drawn by lot, one after the other, until one fails; that is made shorter as long as it goes on failing. */
-export async function explore(world: World, options: Exploration): Promise<Found> {
+export async function explore(system: System, options: Exploration): Promise<Found> {
   const { runs, seed, path, shrinkMs = 120_000, onRun, onFailure } = options
   const tally = new Map<string, number>()
   let done = 0
@@ -36,7 +35,7 @@ export async function explore(world: World, options: Exploration): Promise<Found
     // To fast-check the rest of the shorter ones pass.
     if (performance.now() > shrinkUntil) return
     try {
-      await Sequence.run(world, steps, (call, answer) => count(tally, call, answer))
+      await Sequence.run(system, steps, (call, answer) => count(tally, call, answer))
       if (last.length > 0) return
       done += 1
       onRun?.(done)

@@ -9,7 +9,6 @@ import { viewOf } from './rules/view.ts'
 import { Story } from './story.ts'
 import type { View } from './tables.ts'
 import { Watch } from './watch.ts'
-import type { World } from './world.ts'
 
 /** The real thing did what the model has no explanation for, or what must never be. */
 export class Disagreement extends Error {
@@ -21,12 +20,20 @@ export class Disagreement extends Error {
   }
 }
 
+/** What is called, and looked at. */
+export interface System {
+  /** Back to nothing. Terms go on from where they are: returns the latest. */
+  wipe(): Promise<number>
+  call(call: Call): Promise<Answer>
+  look(): Promise<View>
+}
+
 export type OnAnswer = (call: Call, answer: Answer) => void
 
 /** One sequence: each step is done to the real thing and to the model, and then they are compared. Where several calls were
  *  under way at the same time, any order of them explains what came of it. */
 export class Sequence {
-  readonly #world: World
+  readonly #system: System
   readonly #book = new Book()
   readonly #story = new Story()
   readonly #watch = new Watch()
@@ -35,17 +42,17 @@ export class Sequence {
   /** All that the model may be in: what is in memory alone cannot be looked at. */
   #possible: State[]
 
-  private constructor(world: World, term: number, view: View, onAnswer: OnAnswer) {
-    this.#world = world
+  private constructor(system: System, term: number, view: View, onAnswer: OnAnswer) {
+    this.#system = system
     this.#view = view
     this.#possible = [{ ...startingState, term }]
     this.#onAnswer = onAnswer
   }
 
   /** From nothing to everything that was acknowledged having come to an end. Throws Disagreement. */
-  static async run(world: World, steps: Step[], onAnswer: OnAnswer): Promise<void> {
-    const term = await world.wipe()
-    const sequence = new Sequence(world, term, await world.look(), onAnswer)
+  static async run(system: System, steps: Step[], onAnswer: OnAnswer): Promise<void> {
+    const term = await system.wipe()
+    const sequence = new Sequence(system, term, await system.look(), onAnswer)
     for (const step of [...beginning, ...steps]) await sequence.#take(step)
     await sequence.#end()
   }
@@ -55,8 +62,8 @@ export class Sequence {
       step.flatMap((command) => this.#book.callOf(command, this.#view) ?? []),
     )
     if (calls.length === 0) return
-    const answers = await Promise.all(calls.map((call) => this.#world.call(call)))
-    const view = await this.#world.look()
+    const answers = await Promise.all(calls.map((call) => this.#system.call(call)))
+    const view = await this.#system.look()
     for (const [index, call] of calls.entries()) {
       const answer = answers[index] as Answer
       this.#book.learn(call, answer)

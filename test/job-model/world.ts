@@ -3,13 +3,14 @@ import { readMigrations } from '../../src/sql/migrate.ts'
 import { askAny, askLeader } from './ask.ts'
 import type { Answer, Call, LeaderCall } from './calls.ts'
 import { Replica } from './replica.ts'
+import type { System } from './sequence.ts'
 import { openSql, type Sql } from './sql.ts'
 import { look, passTime, type View, wipe } from './tables.ts'
 
 const minute = 60_000
 
 /** The real thing: two replicas in this process on one database. What a sequence leaves is wiped before the next. */
-export class World {
+export class World implements System {
   readonly #replicas: [Replica, Replica]
   readonly #sql: Sql
   readonly #end: () => Promise<void>
@@ -33,7 +34,6 @@ export class World {
     await this.#end()
   }
 
-  /** Back to nothing. Terms go on from where they are: returns the latest. */
   async wipe(): Promise<number> {
     return await wipe(this.#sql)
   }
