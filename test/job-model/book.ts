@@ -73,15 +73,12 @@ export class Book {
     return this.#leaseCall(command, term)
   }
 
-  #executorCall(
-    command: Extract<Command, { who: number }>,
-    view: View,
-    term: number,
-  ): Call {
+  #executorCall(command: Extract<Command, { who: number }>, view: View, term: number): Call {
     const executor = executors[command.who % executors.length] as string
     if (command.do === 'register') return { do: 'register', executor, term }
     const epoch = this.#epochOf(executor, command.isOld)
-    if (command.do === 'deregister') return { do: 'deregister', executor, epoch, by: command.by, term }
+    if (command.do === 'deregister')
+      return { do: 'deregister', executor, epoch, by: command.by, term }
     if (command.do === 'poll') return { do: 'poll', executor, epoch, max: command.max, term }
     // Of what it was given and may believe to hold, as much as the mask lets through.
     const theirs = this.#leases.filter((lease) => lease.executor === executor).slice(-4)
@@ -160,7 +157,12 @@ export class Book {
         const to = targetOf(view, token.job, asked.to)
         return { do: 'commit', ...token, to, replica: on }
       }
-      return { do: 'abandon', job: token.job, token: asked.isForced ? null : token.token, replica: on }
+      return {
+        do: 'abandon',
+        job: token.job,
+        token: asked.isForced ? null : token.token,
+        replica: on,
+      }
     }
     if (asked.do === 'resolve') return this.#resolve({ ...asked, on }, view)
     const isStaged = (id: string) => view.stages.some(({ job }) => job === id)

@@ -71,10 +71,7 @@ export type ClientCall =
 /** What happens to all of it. `isServed`: the active ticks at the end of that time, and so was there. */
 export type Event = { do: 'pass'; min: number; isServed: boolean } | { do: 'promote' }
 
-export type Call =
-  | (LeaderCall & { term: number })
-  | (ClientCall & { replica: 0 | 1 })
-  | Event
+export type Call = (LeaderCall & { term: number }) | (ClientCall & { replica: 0 | 1 }) | Event
 
 /** What was answered: something, or the code of a refusal. */
 export type Answer = { ok: Record<string, unknown> } | { refused: string }

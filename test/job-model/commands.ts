@@ -80,7 +80,10 @@ const plans: StageSpec[][] = [
 const mostly = <T>(first: T, ...rest: T[]) =>
   fc.oneof({ weight: 9, arbitrary: fc.constant(first) }, ...rest.map((item) => fc.constant(item)))
 
-const recent = fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 5, arbitrary: fc.nat(3) })
+const recent = fc.oneof(
+  { weight: 5, arbitrary: fc.constant(0) },
+  { weight: 5, arbitrary: fc.nat(3) },
+)
 const who = fc.nat(1)
 const at = mostly<Addressee>('active', 'zombie')
 const on = fc.constantFrom<(0 | 1)[]>(0, 1)
@@ -120,11 +123,20 @@ const submit = command('submit', {
 /** How often each is drawn, against the others. */
 const drawn: fc.WeightedArbitrary<Command>[] = [
   { weight: 7, arbitrary: submit },
-  { weight: 16, arbitrary: command('poll', { who, isOld, max: fc.integer({ min: 1, max: 3 }), at }) },
+  {
+    weight: 16,
+    arbitrary: command('poll', { who, isOld, max: fc.integer({ min: 1, max: 3 }), at }),
+  },
   { weight: 6, arbitrary: command('heartbeat', { who, isOld, mask: fc.nat(15), at }) },
   {
     weight: 9,
-    arbitrary: command('report', { lease: recent, as, outcome, retryable: mostly(true, false), at }),
+    arbitrary: command('report', {
+      lease: recent,
+      as,
+      outcome,
+      retryable: mostly(true, false),
+      at,
+    }),
   },
   { weight: 2, arbitrary: command('register', { who, at }) },
   {
@@ -156,7 +168,15 @@ const drawn: fc.WeightedArbitrary<Command>[] = [
       at,
     }),
   },
-  { weight: 4, arbitrary: command('resolve', { begin: recent, isInherited: mostly(true, false), to: known, on }) },
+  {
+    weight: 4,
+    arbitrary: command('resolve', {
+      begin: recent,
+      isInherited: mostly(true, false),
+      to: known,
+      on,
+    }),
+  },
   { weight: 3, arbitrary: command('cancel', { job: recent, on }) },
   { weight: 4, arbitrary: command('retry', { job: recent, on }) },
   {
@@ -181,7 +201,10 @@ const drawn: fc.WeightedArbitrary<Command>[] = [
     }),
   },
   { weight: 4, arbitrary: command('commit', { token: recent, to: fc.nat(4), on }) },
-  { weight: 2, arbitrary: command('abandon', { token: recent, isForced: mostly(false, true), on }) },
+  {
+    weight: 2,
+    arbitrary: command('abandon', { token: recent, isForced: mostly(false, true), on }),
+  },
   { weight: 10, arbitrary: command('sweep', { name: fc.constantFrom(...sweepNames), at }) },
 ]
 

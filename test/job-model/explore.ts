@@ -54,9 +54,7 @@ export async function explore(system: System, options: Exploration): Promise<Fou
     ...(path !== undefined && { path }),
   })
   const { failed, counterexamplePath, numShrinks: shrinks } = details
-  const failure = failed
-    ? { path: counterexamplePath ?? '', story: last, shrinks }
-    : undefined
+  const failure = failed ? { path: counterexamplePath ?? '', story: last, shrinks } : undefined
   return { seed: details.seed, runs: done, tally, failure }
 }
 

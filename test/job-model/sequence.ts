@@ -80,7 +80,8 @@ export class Sequence {
     const reached = this.#possible.flatMap((state) => statesAfter(state, calls, answers))
     const fitting = reached.filter((state) => isDeepStrictEqual(viewOf(state), view))
     const distinct = new Map(fitting.map((state) => [JSON.stringify(state), state]))
-    if (distinct.size === 0) throw new Disagreement(this.#explain(calls, answers, view), this.#story)
+    if (distinct.size === 0)
+      throw new Disagreement(this.#explain(calls, answers, view), this.#story)
     this.#possible = [...distinct.values()]
   }
 
@@ -162,7 +163,9 @@ function stepFrom(state: State, call: Call, seen: Answer, isAlone: boolean): Sta
   if ('refused' in seen && seen.refused === 'database_unavailable') {
     return [state, ...courses.map((course) => course.state)]
   }
-  return courses.filter(({ answer }) => isDeepStrictEqual(answer, seen)).map((course) => course.state)
+  return courses
+    .filter(({ answer }) => isDeepStrictEqual(answer, seen))
+    .map((course) => course.state)
 }
 
 function permutationsOf<T>(items: T[]): T[][] {

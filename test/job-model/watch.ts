@@ -75,7 +75,9 @@ function jobFaults(before: JobView, view: View): string[] {
   }
   const allowed = [state, 'cancelled', 'succeeded']
   if (isCancelRequested && !allowed.includes(after.state)) {
-    faults.push(`invariant 6: job ${id} was to be cancelled, and went from ${state} to ${after.state}`)
+    faults.push(
+      `invariant 6: job ${id} was to be cancelled, and went from ${state} to ${after.state}`,
+    )
   }
   if ((after.state === 'leased') !== (after.executor !== null)) {
     faults.push(`invariant 2: job ${id} is ${after.state}, and held by ${after.executor}`)
@@ -147,7 +149,9 @@ class Ledger {
     const keyOf = ({ job, key }: { job: string; key: string }) => `${job} ${key}`
     const was = new Map(before.effects.map((effect) => [keyOf(effect), effect.state]))
     const now = new Map(after.effects.map((effect) => [keyOf(effect), effect.state]))
-    const undone = [...was].filter(([key, state]) => state === 'committed' && now.get(key) !== state)
+    const undone = [...was].filter(
+      ([key, state]) => state === 'committed' && now.get(key) !== state,
+    )
     const retried = new Map(after.jobs.map(({ id, retryOf }) => [id, retryOf]))
     const done = after.effects.filter(({ job, key, state }) => {
       const isInherited = was.get(`${retried.get(job)} ${key}`) === 'committed'

@@ -21,7 +21,14 @@ function isBy(asker: Asker | null, { beginId, fence }: Asker): boolean {
 }
 
 /** What a begin comes to, of whoever holds the job. */
-type Verdict = 'begin' | 'again' | 'tell' | 'tell again' | 'hold' | 'committed' | { refused: string }
+type Verdict =
+  | 'begin'
+  | 'again'
+  | 'tell'
+  | 'tell again'
+  | 'hold'
+  | 'committed'
+  | { refused: string }
 
 function verdictOf(effect: Effect | undefined, asker: Asker): Verdict {
   if (!effect) return 'begin'

@@ -50,7 +50,10 @@ export function endBySuccess(job: Job): void {
   const here = positionOf(job, job.stage)
   const [stage, next] = [job.stages[here], job.stages[here + 1]]
   if (stage) stage.isDone = true
-  if (!stage || !next) return goTo(job, 'succeeded')
+  if (!stage || !next) {
+    goTo(job, 'succeeded')
+    return
+  }
   job.move += 1
   job.moves.push({
     move: job.move,

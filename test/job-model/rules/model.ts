@@ -4,7 +4,16 @@ import * as clients from './clients.ts'
 import * as effects from './effects.ts'
 import * as executors from './executors.ts'
 import { endByCancel, endByFailure, endByLoss } from './leases.ts'
-import { isPastFloor, type Job, limits, ok, openedAt, refuse, type Course, type State } from './state.ts'
+import {
+  type Course,
+  isPastFloor,
+  type Job,
+  limits,
+  ok,
+  openedAt,
+  refuse,
+  type State,
+} from './state.ts'
 import * as transitions from './transitions.ts'
 
 /** Every course that the system may take from there by this call, given what it answered: ids and tokens, and which jobs
