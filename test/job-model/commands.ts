@@ -111,6 +111,17 @@ function command<T extends Command['do'], Rest extends object>(
   >
 }
 
+const active = fc.constant<Addressee>('active')
+const latest = fc.constant(0)
+const own = fc.constant<Guise>('itself')
+const owner = mostly('pipeline', 'somebody')
+const boot = mostly('boot-1', 'boot-2')
+
+const one = (command: fc.Arbitrary<Command>) => command.map((drawn): Step[] => [[drawn]])
+const inOrder = (...parts: fc.Arbitrary<Step[]>[]) =>
+  fc.tuple(...parts).map((steps) => steps.flat())
+const sweepNow = (name: SweepName): Step => [{ do: 'sweep', name, at: 'active' }]
+
 const submit = command('submit', {
   key: mostly<string | null>(null, 'k'),
   maxAttempts: fc.integer({ min: 1, max: 3 }),
@@ -194,8 +205,8 @@ const drawn: fc.WeightedArbitrary<Command>[] = [
     weight: 5,
     arbitrary: command('own', {
       job: recent,
-      owner: mostly('pipeline', 'somebody'),
-      boot: mostly('boot-1', 'boot-2'),
+      owner,
+      boot,
       ceilingMin: fc.constantFrom(2, 6),
       on,
     }),
@@ -226,8 +237,60 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.array(atOnce, { minLength: 2, maxLength: 3 }) },
 )
 
-export const sequences: fc.Arbitrary<Step[]> = fc.array(step, {
-  minLength: 1,
-  maxLength: 60,
-  size: 'max',
+/** What seldom comes about by single commands: a job that is worked on, an act whose attempt is lost and that the next one
+ *  asks for again, a move that is owned. Whatever comes between, or at the same time, comes by lot. */
+const get = one(
+  command('poll', { who, isOld: fc.constant(false), max: fc.constant(1), at: active }),
+)
+const ask = one(command('begin', { lease: latest, as: own, key, onDoubt, at: active }))
+const giveUp = fc.oneof(
+  command('report', {
+    lease: latest,
+    as: own,
+    outcome: fc.constantFrom<Outcome[]>('released', 'failed'),
+    retryable: fc.constant(true),
+    at: active,
+  }).map((report): Step[] => [[report], sweepNow('wake_due_jobs')]),
+  fc.constant<Step[]>([[{ do: 'pass', min: 6, isServed: true }], sweepNow('expire_leases')]),
+  fc.constant<Step[]>([[{ do: 'pass', min: 6, isServed: true }], [{ do: 'promote' }]]),
+  who.map((who): Step[] => [[{ do: 'register', who, at: 'active' }]]),
+)
+const settleIt = one(command('settle', { begin: latest, as: own, to: known, at: active }))
+const ownIt = one(
+  command('own', { job: latest, owner, boot, ceilingMin: fc.constantFrom(2, 6), on }),
+)
+const commitIt = one(command('commit', { token: latest, to: fc.nat(4), on }))
+
+const cancelIt = one(command('cancel', { job: latest, on }))
+const retryIt = one(command('retry', { job: latest, on }))
+/** Its answer got lost. */
+const twice = <T extends Command>(drawn: fc.Arbitrary<T>, more: Partial<T>) =>
+  drawn.map((asked): Step[] => [[{ ...asked, ...more }], [{ ...asked, ...more }]])
+const moveIt = command('transition', {
+  job: latest,
+  isHere: fc.constant(true),
+  move: fc.constantFrom<('any' | 'this')[]>('any', 'this'),
+  to: fc.nat(4),
+  key: fc.constant(null),
+  on,
 })
+
+const errand = fc.oneof(
+  twice(submit, { key: 'k' }),
+  inOrder(one(submit), twice(moveIt, { key: 't' })),
+  inOrder(one(submit), get, ask, giveUp, cancelIt, retryIt, get, ask),
+  inOrder(one(submit), get),
+  inOrder(one(submit), get, ask, settleIt),
+  inOrder(one(submit), get, ask, giveUp, get, ask),
+  inOrder(one(submit), get, ask, giveUp, get, ask, settleIt),
+  inOrder(one(submit), ownIt, commitIt),
+)
+
+const some = fc.oneof(
+  { weight: 7, arbitrary: step.map((drawn) => [drawn]) },
+  { weight: 1, arbitrary: errand },
+)
+
+export const sequences: fc.Arbitrary<Step[]> = fc
+  .array(some, { minLength: 1, maxLength: 50, size: 'max' })
+  .map((parts) => parts.flat())
