@@ -3,6 +3,7 @@ import type { Answer, Call } from './calls.ts'
 import { isRefused } from './calls.ts'
 import { type Step, sequences } from './commands.ts'
 import { Disagreement, Sequence, type System } from './sequence.ts'
+import { shorten } from './shorten.ts'
 
 export interface Exploration {
   runs: number
@@ -10,52 +11,63 @@ export interface Exploration {
   /** Of an earlier failure: it alone is run again. */
   path?: string | undefined
   /** How long a sequence that failed may be made shorter. */
-  shrinkMs?: number
+  shrinkMs: number
   onRun?(done: number): void
   onFailure?(): void
 }
 
 export interface Found {
-  seed: number
   runs: number
   /** Calls, by what was asked and what was answered. */
   tally: Map<string, number>
-  /** The shortest sequence that was found to fail, told; undefined: none did. */
-  failure: { path: string; story: string[]; shrinks: number } | undefined
+  /** The shortest sequence that was found to fail, told, and where it was drawn; undefined: none did. */
+  failure: { path: string; story: string[]; tries: number } | undefined
 }
 
-/** Runs sequences drawn by lot, one after the other, until one fails; that is made shorter as long as it goes on failing. */
+/** Runs sequences drawn by lot, one after the other, until one fails, which is made shorter as long as it goes on failing. */
 export async function explore(system: System, options: Exploration): Promise<Found> {
-  const { runs, seed, path, shrinkMs = 120_000, onRun, onFailure } = options
+  const { seed, path, onRun, onFailure } = options
   const tally = new Map<string, number>()
-  let done = 0
-  let last: string[] = []
-  let shrinkUntil = Number.POSITIVE_INFINITY
-  const run = async (steps: Step[]) => {
-    // To fast-check the rest of the shorter ones pass.
-    if (performance.now() > shrinkUntil) return
-    try {
-      await Sequence.run(system, steps, (call, answer) => count(tally, call, answer))
-      if (last.length > 0) return
-      done += 1
-      onRun?.(done)
-    } catch (error) {
-      if (last.length === 0) {
-        onFailure?.()
-        shrinkUntil = performance.now() + shrinkMs
-      }
-      last = error instanceof Disagreement ? error.story : [String((error as Error).stack)]
-      throw error
-    }
-  }
-  const details = await fc.check(fc.asyncProperty(sequences, run), {
-    numRuns: path === undefined ? runs : 1,
+  let runs = 0
+  let story: string[] = []
+  const property = fc.asyncProperty(sequences, async (steps) => {
+    await Sequence.run(system, steps, (call, answer) => count(tally, call, answer))
+    runs += 1
+    onRun?.(runs)
+  })
+  // Made shorter by leaving out alone: fast-check knows of no steps in what an errand has drawn.
+  const details = await fc.check(property, {
+    numRuns: path === undefined ? options.runs : 1,
+    endOnFailure: true,
     seed,
     ...(path !== undefined && { path }),
   })
-  const { failed, counterexamplePath, numShrinks: shrinks } = details
-  const failure = failed ? { path: counterexamplePath ?? '', story: last, shrinks } : undefined
-  return { seed: details.seed, runs: done, tally, failure }
+  const { counterexample, counterexamplePath, errorInstance } = details
+  if (!counterexample) return { runs, tally, failure: undefined }
+  onFailure?.()
+  story = storyOf(errorInstance)
+  const until = performance.now() + options.shrinkMs
+  const fails = async (steps: Step[]) => {
+    if (performance.now() > until) return false
+    const failure = await failureOf(system, steps)
+    if (failure) story = failure
+    return failure !== undefined
+  }
+  const { tries } = await shorten(counterexample[0], fails)
+  return { runs, tally, failure: { path: counterexamplePath ?? '', story, tries } }
+}
+
+async function failureOf(system: System, steps: Step[]): Promise<string[] | undefined> {
+  try {
+    await Sequence.run(system, steps, () => undefined)
+    return undefined
+  } catch (error) {
+    return storyOf(error)
+  }
+}
+
+function storyOf(error: unknown): string[] {
+  return error instanceof Disagreement ? error.story : [String((error as Error).stack)]
 }
 
 function count(tally: Map<string, number>, call: Call, answer: Answer): void {

@@ -54,14 +54,14 @@ function progress(runs: number) {
   }
 }
 
-function tell({ seed, runs, tally, failure }: Found, seconds: number): void {
+function tell({ runs, tally, failure }: Found, seed: number, seconds: number): void {
   const rows = [...tally].sort(([a], [b]) => (a < b ? -1 : 1))
   const calls = rows.reduce((sum, [, count]) => sum + count, 0)
   if (!failure) printLines(table(['CALL', 'TIMES'], rows))
   printLines([`${runs} sequences, ${calls} calls, ${seconds} s, seed ${seed}`])
   if (!failure) return
   printLines([
-    `FAILED; shrunk ${failure.shrinks} times:`,
+    `FAILED; made shorter in ${failure.tries} tries:`,
     '',
     ...failure.story,
     '',
@@ -85,7 +85,7 @@ async function main(): Promise<number> {
         onRun: progress(options.runs),
         onFailure: () => process.stderr.write('one failed; it is made shorter\n'),
       })
-      tell(found, Math.round((performance.now() - startedAt) / 1_000))
+      tell(found, options.seed, Math.round((performance.now() - startedAt) / 1_000))
       return found.failure ? 1 : 0
     } finally {
       await world.close()
