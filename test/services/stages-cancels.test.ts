@@ -157,6 +157,9 @@ test('recovery leaves a cancel that waits for an owner to wait', async () => {
   await app.stop()
   await standby.api.untilActive()
   const elsewhere = on.as(standby.api)
+  expect((await standby.api.get('/v1/leader')).body.recovery).toContainEqual(
+    expect.objectContaining({ phase: 'finish_cancels', counts: { cancelled: 0, bad_rows: 0 } }),
+  )
   expect(await standby.api.job(id)).toMatchObject({ state: 'waiting', transition: { owner: 'o' } })
   expect((await elsewhere.commit(id, token, 'b')).body.job).toMatchObject({
     state: 'cancelled',

@@ -93,15 +93,26 @@ test('what succeeded in a stage while its end was asked for is not done again by
   expect(await api.job(job.id)).toMatchObject({ state: 'succeeded' })
 })
 
-test('results that a move back has undone are not handed to a retry', async () => {
+test('results that a move back has undone are handed to nobody, nor to a retry', async () => {
   const { api, on } = await startPipelines(db)
-  const old = await on.submit([{ name: 'a' }, { name: 'b' }, manual('m')], { max_attempts: 1 })
+  const stages = [{ name: 'a' }, { name: 'b' }, manual('m'), { name: 'c' }]
+  const old = await on.submit(stages, { max_attempts: 1 })
   await on.work(1)
   await on.work(2)
-  await api.must(200, on.transition(old.id, 'm', 'b'))
-  await on.report(await on.hold(), 'failed')
+  await api.must(200, on.transition(old.id, 'm', 'a'))
+  await on.work(3)
+  await api.must(200, on.transition(old.id, 'b', 'c'))
+  const held = await on.hold()
+  expect(held.results).toEqual({ a: 3 })
+  await on.report(held, 'failed')
   const job = await retried(on, old.id)
-  expect(await on.hold()).toMatchObject({ job_id: job.id, stage: 'b', results: { a: 1 } })
+  expect(job.stages.map(({ state }: { state: string }) => state)).toEqual([
+    'succeeded',
+    'skipped',
+    'skipped',
+    'current',
+  ])
+  expect(await on.hold()).toMatchObject({ job_id: job.id, stage: 'c' })
 })
 
 test('invariant 5: a key that an earlier stage committed stays committed for the retry', async () => {
