@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { JobSubmit } from '../../src/contract/jobs.ts'
 import type { Wiring } from '../../src/services/wire.ts'
 import type { ClientCall, LeaderCall, Lease } from './calls.ts'
@@ -83,12 +82,15 @@ async function deregister(
 }
 
 /** An operator thinks well of it, whatever its jobs came to: health is no matter of this model. */
-async function poll(replica: Replica, { executor, epoch, max }: Of<'poll'>): Promise<Given> {
+async function poll(
+  replica: Replica,
+  { executor, epoch, max, pollId }: Of<'poll'>,
+): Promise<Given> {
   const { polls, directory, executorHealth } = replica.wiring
   const health = directory.find(executor)?.standing.health ?? 'healthy'
   if (health !== 'healthy') await executorHealth.clear(operator, executor, {})
   await replica.hear()
-  const asked = { epoch, max, wait_ms: 0, poll_id: randomUUID() }
+  const asked = { epoch, max, wait_ms: 0, poll_id: pollId }
   const given = await polls.poll(executor, asked, new AbortController().signal)
   return {
     given: given.map(({ job_id: job, fence, attempt, stage }) => ({ job, fence, attempt, stage })),

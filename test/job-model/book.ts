@@ -12,7 +12,9 @@ export class Book {
   readonly #begins: { lease: Lease; key: string; beginId: string }[] = []
   readonly #jobs: string[] = []
   readonly #tokens: { job: string; token: string }[] = []
+  readonly #pollIds = new Map<string, string>()
   #began = 0
+  #polled = 0
 
   /** What a command means now; undefined: there is nothing that it could be about. */
   callOf(command: Command, view: View): Call | undefined {
@@ -41,6 +43,14 @@ export class Book {
         this.#leases.push({ job, fence, executor, epoch })
       }
     }
+  }
+
+  /** A new one, or that of its latest poll, whose answer got lost. */
+  #pollId(executor: string, isAgain: boolean): string {
+    this.#polled += 1
+    const id = (isAgain ? this.#pollIds.get(executor) : undefined) ?? `poll-${this.#polled}`
+    this.#pollIds.set(executor, id)
+    return id
   }
 
   #epochsOf(executor: string): number[] {
@@ -79,7 +89,11 @@ export class Book {
     const epoch = this.#epochOf(executor, command.isOld)
     if (command.do === 'deregister')
       return { do: 'deregister', executor, epoch, by: command.by, term }
-    if (command.do === 'poll') return { do: 'poll', executor, epoch, max: command.max, term }
+    if (command.do === 'poll') {
+      const { max } = command
+      const isAgain = command.isAgain && command.at === 'active'
+      return { do: 'poll', executor, epoch, max, pollId: this.#pollId(executor, isAgain), term }
+    }
     // Of what it was given and may believe to hold, as much as the mask lets through.
     const theirs = this.#leases.filter((lease) => lease.executor === executor).slice(-4)
     const held = theirs.filter(({ job, fence }) =>

@@ -28,7 +28,7 @@ export type SweepName = (typeof sweepNames)[number]
 export type LeaderCall =
   | { do: 'register'; executor: string }
   | { do: 'deregister'; executor: string; epoch: number; by: 'executor' | 'operator' }
-  | { do: 'poll'; executor: string; epoch: number; max: number }
+  | { do: 'poll'; executor: string; epoch: number; max: number; pollId: string }
   | { do: 'heartbeat'; executor: string; epoch: number; listed: Lease[] }
   | { do: 'report'; lease: Lease; outcome: Outcome; retryable: boolean }
   | { do: 'begin'; lease: Lease; key: string; beginId: string; onDoubt: OnDoubt }

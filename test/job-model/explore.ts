@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import type { Answer, Call } from './calls.ts'
 import { isRefused } from './calls.ts'
-import { type Step, sequences } from './commands.ts'
+import type { Step } from './commands.ts'
+import { sequences } from './draw.ts'
 import { Disagreement, Sequence, type System } from './sequence.ts'
 import { shorten } from './shorten.ts'
 

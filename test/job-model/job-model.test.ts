@@ -31,7 +31,14 @@ const submit: Command = {
   stages: [],
   on: 0,
 }
-const poll: Command = { do: 'poll', who: 0, isOld: false, max: 1, at: 'active' }
+const poll: Command = {
+  do: 'poll',
+  who: 0,
+  isOld: false,
+  max: 1,
+  isAgain: false,
+  at: 'active',
+}
 const cancel: Command = { do: 'cancel', job: 0, on: 1 }
 const begin: Command = {
   do: 'begin',

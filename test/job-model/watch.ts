@@ -8,7 +8,7 @@ const finals = new Set(['succeeded', 'failed', 'cancelled'])
 /** What must never be, whatever the model has to say about it: the invariants, by their numbers, of what was seen
  *  before and after a step, and of what was answered so far. */
 export class Watch {
-  readonly #given = new Set<string>()
+  readonly #given = new Map<string, string>()
   readonly #accepted = new Set<string>()
   readonly #ledger = new Ledger()
 
@@ -28,9 +28,12 @@ export class Watch {
     if (isRefused(answer)) return []
     if (call.do === 'poll') {
       return (answer.ok.given as Lease[]).flatMap(({ job, fence }) => {
-        const isNew = !this.#given.has(`${job} ${fence}`)
-        this.#given.add(`${job} ${fence}`)
-        return isNew ? [] : [`invariant 2: job ${job} was given out twice with fence ${fence}`]
+        const owner = `${call.executor} ${call.epoch}`
+        const before = this.#given.get(`${job} ${fence}`) ?? owner
+        this.#given.set(`${job} ${fence}`, owner)
+        return before === owner
+          ? []
+          : [`invariant 2: job ${job} has the same fence ${fence} for ${before} and ${owner}`]
       })
     }
     if (call.do !== 'report' || answer.ok.status !== 'accepted') return []

@@ -49,8 +49,8 @@ export class World implements System {
     try {
       return { ok: await this.#dispatch(call) }
     } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      return { refused: error.code }
+      // What nobody foresaw is no answer that the model has, and is told with the rest.
+      return { refused: error instanceof AppError ? error.code : String(error) }
     }
   }
 

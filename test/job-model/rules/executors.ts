@@ -35,6 +35,7 @@ export function register(state: State, { executor }: Of<'register'>): Answer {
   const { epoch: before = 0, leftAs = null } = state.executors[executor] ?? {}
   const epoch = before + 1
   state.executors[executor] = { epoch, leftAs }
+  delete state.lastPolls[executor]
   return ok({ epoch })
 }
 
@@ -48,6 +49,7 @@ export function deregister(state: State, { executor, epoch, by }: Of<'deregister
     else endByLoss(job)
   }
   state.executors[executor] = { epoch: epoch + 1, leftAs: epoch }
+  delete state.lastPolls[executor]
   return ok({ epoch })
 }
 
@@ -59,14 +61,12 @@ interface Given {
 }
 
 /** Which jobs are given is the system's choice; how many is not, unless others are at them at the same time. */
-export function poll(
-  state: State,
-  { executor, epoch, max }: Of<'poll'>,
-  seen: Answer,
-  isAlone: boolean,
-): Answer {
+export function poll(state: State, call: Of<'poll'>, seen: Answer, isAlone: boolean): Answer {
+  const { executor, epoch, max, pollId } = call
   if (!state.executors[executor]) return refuse('not_found')
   if (!isCurrent(state, executor, epoch)) return refuse('stale_epoch')
+  const again = state.lastPolls[executor] === pollId ? stillHeld(state, executor, pollId) : []
+  if (again.length > 0) return ok({ given: again })
   const claimable = Object.values(state.jobs).filter(
     (job) => job.state === 'available' && !job.isScheduled && !job.isCancelRequested,
   )
@@ -77,14 +77,27 @@ export function poll(
     const ids = claimable.map(({ id }) => id)
     return ok({ given: `${Math.min(max, claimable.length)} of ${ids.join(', ') || 'none'}` })
   }
-  return ok({ given: chosen.map((job) => claim(state, job, executor, epoch)) })
+  if (chosen.length > 0) state.lastPolls[executor] = pollId
+  return ok({ given: chosen.map((job) => claim(state, job, call)) })
 }
 
-function claim(state: State, job: Job, executor: string, epoch: number): Given {
+/** The same poll again: its answer got lost, and with it the offers are on their way anew. */
+function stillHeld(state: State, executor: string, pollId: string): Given[] {
+  return leasesOf(state, executor)
+    .filter(({ holder }) => holder?.pollId === pollId)
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .map(({ id, holder, fence, attempt, stage }) => {
+      if (holder?.isOffered) holder.offer = { missedAt: null }
+      return { job: id, fence, attempt, stage }
+    })
+}
+
+function claim(state: State, job: Job, { executor, epoch, pollId }: Of<'poll'>): Given {
   const { id, stage } = job
   job.state = 'leased'
   job.fence += 1
   job.attempt += 1
+  state.claims += 1
   const { fence, attempt } = job
   job.holder = {
     job: id,
@@ -92,6 +105,8 @@ function claim(state: State, job: Job, executor: string, epoch: number): Given {
     epoch,
     fence,
     attempt,
+    pollId,
+    place: state.claims,
     since: state.now,
     expiresAt: state.now + limits.leaseTtl,
     isOffered: true,

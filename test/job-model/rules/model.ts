@@ -142,11 +142,19 @@ function promoteCourses(before: State, isAlone: boolean): Course[] {
   return endings(before, due, (_state, job) => endByLoss(job), isAlone).map((state) => {
     state.term += 1
     state.floor = state.now + limits.leaseTtl
-    for (const { holder } of Object.values(state.jobs)) {
-      if (holder) holder.offer = holder.isOffered ? { missedAt: null } : null
-    }
+    forgetMemory(state)
     return { state, answer: ok({ term: state.term }) }
   })
+}
+
+/** A new leader knows what the tables tell of offers and polls; of several polls of an executor, the latest. */
+function forgetMemory(state: State): void {
+  state.lastPolls = {}
+  const holders = Object.values(state.jobs).flatMap(({ holder }) => holder ?? [])
+  for (const holder of holders.sort((a, b) => a.place - b.place)) {
+    holder.offer = holder.isOffered ? { missedAt: null } : null
+    state.lastPolls[holder.executor] = holder.pollId
+  }
 }
 
 /** All that is due is ended, or any part of it where others may have rows locked. */

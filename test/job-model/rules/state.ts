@@ -16,6 +16,9 @@ export type JobState = 'available' | 'leased' | 'waiting' | 'succeeded' | 'faile
 export type Ending = Outcome | 'lost' | 'undelivered'
 
 export interface Holder extends Lease {
+  pollId: string
+  /** Among all claims, in their order. */
+  place: number
   expiresAt: number
   since: number
   attempt: number
@@ -112,6 +115,9 @@ export interface State {
   servedAt: number | null
   /** +1 when one registers or leaves; `leftAs`: the epoch under which it last left. */
   executors: Record<string, { epoch: number; leftAs: number | null }>
+  /** In the leader's memory: the poll that last brought an executor work. */
+  lastPolls: Record<string, string>
+  claims: number
   jobs: Record<string, Job>
 }
 
@@ -127,6 +133,8 @@ export const startingState: State = {
   floor: null,
   servedAt: null,
   executors: {},
+  lastPolls: {},
+  claims: 0,
   jobs: {},
 }
 
