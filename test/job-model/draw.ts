@@ -234,6 +234,19 @@ const moveIt = command('transition', {
   on,
 })
 
+const section = command('critical', {
+  lease: latest,
+  as: own,
+  enter: fc.constant(true),
+  ceilingMin: fc.constantFrom(2, 6),
+  at: active,
+})
+const beat = command('heartbeat', {
+  who,
+  isOld: fc.constant(false),
+  mask: fc.constant(15),
+  at: active,
+})
 const getAgain = one(
   command('poll', {
     who,
@@ -246,6 +259,8 @@ const getAgain = one(
 
 const errand = fc.oneof(
   inOrder(one(submit), get, getAgain),
+  inOrder(one(submit), get, one(section), cancelIt, one(beat)),
+  inOrder(one(submit), get, ask, giveUp, get, one(section), cancelIt, ask),
   twice(submit, { key: 'k' }),
   inOrder(one(submit), twice(moveIt, { key: 't' })),
   inOrder(one(submit), get, ask, giveUp, cancelIt, retryIt, get, ask),

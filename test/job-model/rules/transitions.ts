@@ -90,11 +90,17 @@ export function transition(state: State, call: Of<'transition'>): Answer {
 }
 
 /** Nobody owns the next move from here on, or the caller is refused. A cancel that has waited for its owner comes now. */
-function clearTheWay(state: State, job: Job, owner: string | null): Answer | undefined {
+function clearTheWay(
+  state: State,
+  job: Job,
+  by: { owner: string; boot: string } | null,
+): Answer | undefined {
   const live = liveTransition(job)
-  const isTheirs = live?.owner === owner
-  if (live && !isTheirs && !isExpired(state, live)) return refuse('transition_owned')
-  if (live) letGo(state, job, live, isTheirs ? 'taken_over' : 'expired')
+  if (live) {
+    const isTheirs = live.owner === by?.owner
+    if (!isTheirs && !isExpired(state, live)) return refuse('transition_owned')
+    letGo(state, job, live, isTheirs && live.boot !== by?.boot ? 'taken_over' : 'expired')
+  }
   return job.isCancelRequested ? refuse('cancel_requested') : undefined
 }
 
@@ -105,9 +111,15 @@ export function own(state: State, call: Of<'own'>, seen: Answer): Answer {
   if (!stageOf(job, from)) return refuse('invalid_request')
   const refusal = refusalOf(job, from, null)
   if (refusal) return refusal
+  const isTheirs = (each: Transition) => each.owner === owner && each.boot === boot
+  // A process that another of its owner came after is no owner any more.
+  const wasDisplaced = job.transitions.some(
+    (each) => isTheirs(each) && each.outcome === 'taken_over',
+  )
+  if (wasDisplaced) return refuse('stale_token')
   const live = liveTransition(job)
-  if (live?.owner === owner && live.boot === boot) return ok({ token: live.token })
-  const isInTheWay = clearTheWay(state, job, owner)
+  if (live && isTheirs(live) && !isExpired(state, live)) return ok({ token: live.token })
+  const isInTheWay = clearTheWay(state, job, { owner, boot })
   if (isInTheWay) return isInTheWay
   const token = isRefused(seen) ? 'a new one' : String(seen.ok.token)
   const expiresAt = state.now + ceilingMin
