@@ -1,5 +1,6 @@
 import { loadConfig } from '../../src/config.ts'
 import { duties, sweepsOf } from '../../src/duties.ts'
+import { isUnavailable } from '../../src/errors.ts'
 import { LockSession } from '../../src/leader/lock-session.ts'
 import { Term } from '../../src/leader/term.ts'
 import { createLog, type ReplicaLog } from '../../src/log.ts'
@@ -66,7 +67,7 @@ export class Replica {
     const number = await promote(lock, replicaId)
     const term = this.#enter(number)
     const { gate, doors } = this.parts
-    await this.#recover(term, term.lost)
+    await this.#recoverAtLast(term)
     gate.open(term)
     await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, number, limits.leaseTtl * minute))
     return number
@@ -119,6 +120,17 @@ export class Replica {
     await this.loseLock()
     const { leader, client } = this.parts.pools
     await Promise.all([leader.end(), client.end()])
+  }
+
+  /** Taken up again as the tenure does it: a machine that is busy may let a session time out. */
+  async #recoverAtLast(term: Term): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#recover(term, term.lost)
+      } catch (error) {
+        if (!isUnavailable(error)) throw error
+      }
+    }
   }
 
   #enter(number: number): Term {
