@@ -11,6 +11,17 @@ async function jobCount(): Promise<number> {
   return row?.count ?? -1
 }
 
+test('a batch has no more stages than a transaction can take', async () => {
+  const { api } = await startActive(db)
+  const before = await jobCount()
+  const job = { kind: 'x', stages: Array.from({ length: 32 }, (_, n) => ({ name: `s${n}` })) }
+  expect(await api.post('/v1/jobs/batch', { jobs: Array(157).fill(job) })).toMatchObject({
+    status: 400,
+    body: { code: 'invalid_request', errors: [{ path: 'jobs' }] },
+  })
+  expect(await jobCount()).toBe(before)
+})
+
 test('every faulty field is named by its path, and nothing is done', async () => {
   const { api } = await startActive(db)
   const before = await jobCount()

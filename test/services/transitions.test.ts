@@ -175,6 +175,23 @@ test('the same idempotency key is answered as the first time, even after later m
   expect(await audits(job.id)).toHaveLength(3)
 })
 
+test('the key may stand in the header, and never differs from that of the body', async () => {
+  const { api, on } = await startPipelines(db)
+  const job = await on.submit([manual('a'), manual('b')])
+  const move = (more: object) =>
+    api.post(
+      `/v1/jobs/${job.id}/transition`,
+      { expected_stage: 'a', to: 'b', ...more },
+      { headers: { 'Idempotency-Key': 'k1' } },
+    )
+  expect((await move({ idempotency_key: 'k2' })).body.errors).toMatchObject([
+    { path: 'idempotency_key' },
+  ])
+  const { body } = await move({})
+  expect(body.moved).toMatchObject({ move: 1, idempotency_key: 'k1' })
+  expect((await move({})).body).toMatchObject({ replayed: true, moved: body.moved })
+})
+
 test('of many with one key, on both replicas, all are answered with the one move', async () => {
   const { on } = await startPipelines(db)
   const standby = await startReplica(db)
