@@ -257,7 +257,19 @@ const getAgain = one(
   }),
 )
 
+/** Nobody leads for longer than any deadline, and who leads then looks at once (invariant 7). */
+const outage = fc
+  .constantFrom(...sweepNames)
+  .map((name): Step[] => [
+    [{ do: 'pass', min: 6, isServed: false }],
+    [{ do: 'promote' }],
+    sweepNow(name),
+  ])
+
 const errand = fc.oneof(
+  inOrder(one(submit), get, outage),
+  inOrder(one(submit), get, cancelIt, one(beat), outage),
+  inOrder(one(submit), ownIt, outage),
   inOrder(one(submit), get, getAgain),
   inOrder(one(submit), get, one(section), cancelIt, one(beat)),
   inOrder(one(submit), get, ask, giveUp, get, one(section), cancelIt, ask),
