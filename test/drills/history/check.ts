@@ -1,4 +1,6 @@
+import { effectsOnce } from './acts.ts'
 import { budgets } from './budgets.ts'
+import { cancelsArrive } from './cancels.ts'
 import { durable } from './durable.ts'
 import type { HistoryEvent } from './events.ts'
 import { indexHistory } from './indexed.ts'
@@ -15,6 +17,8 @@ export const rulesByInvariant = new Map<number, Rule[]>([
   [2, oneOwner],
   [3, oneOutcome],
   [4, durable],
+  [5, effectsOnce],
+  [6, cancelsArrive],
   [7, neverEarly],
   [11, budgets],
   [12, onlyActive],
