@@ -28,8 +28,8 @@ CREATE TABLE stages (
   class_id integer,
   -- it was succeeded in, or approved, on the way to where the job is now
   done_at timestamptz,
-  -- the attempt whose result it is
-  fence bigint,
+  -- what its executor reported then: handed on to the stages after it, and to a retry of the job
+  result json,
   PRIMARY KEY (job_id, position)
 );
 

@@ -53,7 +53,8 @@ function sweepsOf(
   { db, doors, wiring }: Parts,
   onDeferred: (reason: Deferral) => void,
 ): Sweep[] {
-  const { leaseEnds, stalls, polls, catalog, wakeNudge, onMoved } = wiring
+  const { leaseEnds, stalls, polls, catalog, wakeNudge, onPlaced, reaper } = wiring
+  const onExpired = (transitions: number) => reaper.expired(transitions)
   const { sweepIntervalMs: intervalMs, leaseTtlMs, cancelGraceMs, runTimeoutGraceMs } = timings
   const ending = { db, doors, leaseEnds, log, intervalMs, stalls }
   return [
@@ -62,7 +63,7 @@ function sweepsOf(
     enforceRunTimeouts({ ...ending, graceMs: runTimeoutGraceMs }),
     wakeDue({ db, doors, polls, nudge: wakeNudge, log }),
     watchExecutors({ ...ending, ...timings, onDeferred }),
-    expireOldTransitions({ db, doors, log, intervalMs, onMoved }),
+    expireOldTransitions({ db, doors, log, intervalMs, onPlaced, onExpired }),
     scanClaimable(db, catalog, polls),
     pruneLocks(db, doors),
     verify(db, log, 12 * intervalMs),

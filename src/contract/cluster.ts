@@ -73,7 +73,8 @@ export type SteppedDown = z.infer<typeof SteppedDown>
 export const Reaper = z
   .object({
     tiers: z.record(z.string(), Count).meta({
-      description: 'Leases that did not end by a report, by who found that they were over.',
+      description:
+        'Leases that did not end by a report, by who found that they were over; transition_expired: moves that were owned beyond their ceiling.',
     }),
     deferrals: z.record(z.string(), Count).meta({
       description: 'How often the deadlines of all leases were moved, by why.',

@@ -164,7 +164,8 @@ export const Job = z
       .nullable()
       .meta({ description: 'Why the latest attempt that ended did not succeed.' }),
     progress: Json.meta({
-      description: 'What its executor last told in this stage, or that of the job it retries; else null.',
+      description:
+        'What its executor last told in this stage, or that of the job it retries; else null.',
     }),
     critical_until: Instant.nullable().meta({
       description: 'Its executor must not be interrupted; a cancel waits until here at the latest.',

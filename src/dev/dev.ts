@@ -23,6 +23,10 @@ import { Running } from './running.ts'
 const ports = { a: 4600, b: 4601 } as const
 const restartMs = 3_000
 const lookMs = 500
+/** How long the replicas may take until one serves, on a machine that has much else to do; and until the board says that
+ *  none does. */
+const startMs = 60_000
+const boardMs = 10_000
 /** Until the ports of processes that were just killed are free. */
 const orphansMs = 200
 
@@ -95,7 +99,7 @@ class Dev {
     say('starting two replicas and an agent')
     for (const name of Object.keys(ports)) this.#startReplica(name as keyof typeof ports)
     await writeConnection(process.cwd(), { urls: this.#urls, token: this.#adminToken })
-    const client = this.#client()
+    const client = this.#client(startMs)
     try {
       await this.#startAgent(client)
       await client.submit({ kind: 'welcome', payload: { hello: 'from understudy dev' } })
@@ -105,7 +109,7 @@ class Dev {
   }
 
   async show(until: AbortSignal): Promise<void> {
-    const client = this.#client()
+    const client = this.#client(boardMs)
     const board = new Board(process.stdout)
     try {
       while (!until.aborted) {
@@ -126,8 +130,8 @@ class Dev {
     await this.#postgres?.stop()
   }
 
-  #client(): Client {
-    return new Client({ urls: this.#urls, token: this.#adminToken, patienceMs: 10_000 })
+  #client(patienceMs: number): Client {
+    return new Client({ urls: this.#urls, token: this.#adminToken, patienceMs })
   }
 
   async #startPostgres(): Promise<string> {

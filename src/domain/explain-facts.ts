@@ -2,6 +2,7 @@ import type { ExecutorState, Standing } from './executor-health.ts'
 import type { JobState } from './job.ts'
 import type { Failure } from './lease.ts'
 import type { Asked, Offered } from './matching.ts'
+import type { WaitingFor } from './stage.ts'
 
 /** What explaining a job rests on. Instants are as Postgres judged them: nothing here asks a clock (invariant 8). */
 
@@ -20,6 +21,8 @@ export interface Reason {
     | 'scheduled'
     | 'backing_off'
     | 'effect_in_doubt'
+    | 'waiting_for_decision'
+    | 'transition_owned'
     | 'running'
     | 'offer_on_its_way'
     | 'cancel_requested'
@@ -61,10 +64,25 @@ export interface ExplainedJob extends Asked {
   error: Failure | null
   cancelRequestedAt: string | null
   cancelReason: string | null
+  /** null: it has no stages. */
+  stage: string | null
+  move: number
+  /** null unless it waits. */
+  waitingFor: WaitingFor | null
+  /** Who owns its next move. */
+  transition: OwnedMove | null
   /** Keys of the effects that an operator must resolve. */
   heldBy: string[]
   retriedAs: string | null
   finishedAt: string | null
+}
+
+export interface OwnedMove {
+  owner: string
+  bootId: string
+  begunAt: string
+  /** When others may end it at the earliest, the term's deadline floor heeded. */
+  endsAt: string | null
 }
 
 export interface Leader {

@@ -10,7 +10,13 @@ import type { JobState } from './job.ts'
 const rules: Record<JobState | 'scheduled', readonly Rule[]> = {
   available: [noActiveReplica, cancelUnfinished, ...executorReasons],
   scheduled: [dueButNobodyLeads, cancelUnfinished, scheduled, backingOff, noActiveReplicaUnlessDue],
-  waiting: [cancelUnfinished, effectInDoubt],
+  waiting: [
+    cancelUnfinished,
+    cancelDeferredByOwner,
+    transitionOwned,
+    decisionMissing,
+    effectInDoubt,
+  ],
   leased: [...leaseReasons, noActiveReplica],
   succeeded: [succeeded],
   failed: [failed],
@@ -49,7 +55,7 @@ function noActiveReplicaUnlessDue(snapshot: Snapshot): Reason | undefined {
 
 /** Left by a build that knew no cancels: no claim takes the job, and the next recovery cancels it. */
 function cancelUnfinished({ job }: Snapshot): Reason | undefined {
-  if (job.cancelRequestedAt === null) return undefined
+  if (job.cancelRequestedAt === null || job.transition) return undefined
   return {
     code: 'cancel_requested',
     detail: 'its end was asked for: nobody is given it, and the next replica that leads cancels it',
@@ -84,6 +90,44 @@ function backingOff({ job }: Snapshot): Reason | undefined {
       ? `${last}; it was due again at ${runAt}, and is let in any moment`
       : `${last}; the next is not before ${runAt}`,
     facts: { until: runAt, is_due: isDue, attempt, max_attempts: maxAttempts, error },
+  }
+}
+
+function cancelDeferredByOwner({ job }: Snapshot): Reason | undefined {
+  const { cancelRequestedAt, cancelReason, transition } = job
+  if (cancelRequestedAt === null || !transition) return undefined
+  const { owner, endsAt } = transition
+  return {
+    code: 'cancel_deferred',
+    detail: `a cancel waits for ${owner}, who owns the next move, ${untilAtLatest(endsAt)}`,
+    facts: { until: endsAt, requested_at: cancelRequestedAt, reason: cancelReason },
+  }
+}
+
+function transitionOwned({ job }: Snapshot): Reason | undefined {
+  const { stage, move, transition } = job
+  if (!transition) return undefined
+  const { owner, bootId, begunAt, endsAt } = transition
+  return {
+    code: 'transition_owned',
+    detail: `${owner} owns the next move, from stage ${stage}, ${untilAtLatest(endsAt)}`,
+    facts: { stage, move, owner, boot_id: bootId, begun_at: begunAt, ends_at: endsAt },
+  }
+}
+
+function untilAtLatest(endsAt: string | null): string {
+  return endsAt === null
+    ? 'and no replica leads that could end it'
+    : `until ${endsAt} at the latest`
+}
+
+function decisionMissing({ job }: Snapshot): Reason | undefined {
+  const { stage, move, waitingFor } = job
+  if (waitingFor !== 'decision') return undefined
+  return {
+    code: 'waiting_for_decision',
+    detail: `it waits for a decision at stage ${stage}`,
+    facts: { stage, move },
   }
 }
 

@@ -115,10 +115,11 @@ export function endByReport(
   }
 }
 
-/** Once its end was asked for, a job that leaves `leased` goes nowhere else, unless it succeeded (invariant 6). */
+/** Once its end was asked for, a job that leaves `leased` goes nowhere else, unless it succeeded (invariant 6). One that
+ *  succeeded in a stage is cancelled in the next, which is where a retry of it begins. */
 function heedCancel(end: LeaseEnd): LeaseEnd {
   if (end.job.cancel_requested_at === null) return end
-  return { ...end, to: 'cancelled', toStage: null, waitingFor: null, delayMs: null }
+  return { ...end, to: 'cancelled', waitingFor: null, delayMs: null }
 }
 
 /** On to the next stage, at the job's old place in the queue and with budgets of its own; from the last one, out. */

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.ts'
 import type { AuditList, AuditQuery } from '../contract/audit.ts'
 import type { BulkAnswer, BulkRequestInput } from '../contract/bulk.ts'
@@ -35,17 +34,9 @@ import type { JobRetry } from '../contract/retries.ts'
 import type { Token, TokenCreate, TokenCreated } from '../contract/tokens.ts'
 import { Executors } from './executors.ts'
 import { Locks } from './locks.ts'
-import type {
-  MoveList,
-  Transition,
-  TransitionAbandon,
-  TransitionAnswer,
-  TransitionBeginInput,
-  TransitionBegun,
-  TransitionCommit,
-} from '../contract/transitions.ts'
 import { ReplicaList } from './replica-list.ts'
 import { keyHeader, withKey } from './submit-key.ts'
+import { Transitions } from './transitions.ts'
 import { type Call, Transport } from './transport.ts'
 
 export interface ClientOptions {
@@ -77,6 +68,8 @@ export class Client {
   readonly locks: Locks
   /** Executors, as operators see and treat them. */
   readonly executors: Executors
+  /** Jobs with stages, as outside actors move them. */
+  readonly transitions: Transitions
   readonly #transport: Transport
   readonly #replicas: number
   readonly #patienceMs: number
@@ -89,6 +82,7 @@ export class Client {
     this.#patienceMs = patienceMs
     this.locks = new Locks((call) => this.#call(call), patienceMs, clock)
     this.executors = new Executors((call) => this.#call(call))
+    this.transitions = new Transitions((call) => this.#call(call))
   }
 
   close(): Promise<void> {
@@ -219,46 +213,6 @@ export class Client {
     return this.#call({ path: `/v1/jobs/${encodeURIComponent(jobId)}/effects${query}` })
   }
 
-  /** Moves a job to another stage that nobody works on: approves, advances, sends back. Without an idempotency key it
-   *  gets a random one, so that a lost answer is asked for again and never moves it twice. Throws ApiError
-   *  stage_mismatch, job_leased, job_final, effect_in_doubt, transition_owned. */
-  transitionJob(jobId: string, transition: Transition): Promise<TransitionAnswer> {
-    const { idempotency_key = randomUUID() } = transition
-    const body = { ...transition, idempotency_key }
-    return this.#call({ method: 'POST', path: transitionPath(jobId), body })
-  }
-
-  /** Owns the next move of a job, for what must be done before it; the job waits meanwhile. The same owner and boot_id
-   *  get the same token. Throws ApiError transition_owned, stage_mismatch, … */
-  beginTransition(jobId: string, begin: TransitionBeginInput): Promise<TransitionBegun> {
-    return this.#call({ method: 'POST', path: transitionPath(jobId, 'begin'), body: begin })
-  }
-
-  /** Makes the move that was begun. Throws ApiError stale_token when it was ended otherwise. */
-  commitTransition(jobId: string, commit: TransitionCommit): Promise<TransitionAnswer> {
-    return this.#call({ method: 'POST', path: transitionPath(jobId, 'commit'), body: commit })
-  }
-
-  /** Gives it up, or takes it from whoever owns it, by force; the job is what it was. Throws ApiError stale_token. */
-  async abandonTransition(jobId: string, abandon: TransitionAbandon): Promise<Job> {
-    const path = transitionPath(jobId, 'abandon')
-    // By force, a second one would meet whoever owns it next.
-    const isRepeatable = abandon.token !== undefined
-    const { job } = await this.#call<JobAnswer>({
-      method: 'POST',
-      path,
-      body: abandon,
-      isRepeatable,
-    })
-    return job
-  }
-
-  /** A page of the moves of a job between its stages, oldest first. */
-  listMoves(jobId: string, { cursor }: { cursor?: number | undefined } = {}): Promise<MoveList> {
-    const query = cursor === undefined ? '' : `?cursor=${cursor}`
-    return this.#call({ path: `/v1/jobs/${encodeURIComponent(jobId)}/moves${query}` })
-  }
-
   getStatus(): Promise<Status> {
     return this.#call({ path: '/v1/status' })
   }
@@ -321,9 +275,4 @@ export class Client {
 
 function effectPath(jobId: string, key: string, verb: string): string {
   return `/v1/jobs/${encodeURIComponent(jobId)}/effects/${encodeURIComponent(key)}/${verb}`
-}
-
-function transitionPath(jobId: string, verb?: string): string {
-  const path = `/v1/jobs/${encodeURIComponent(jobId)}/transition`
-  return verb === undefined ? path : `${path}/${verb}`
 }

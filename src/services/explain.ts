@@ -7,6 +7,7 @@ import {
   type Leader,
   type Lease,
   mostBefore,
+  type OwnedMove,
   type Queue,
 } from '../domain/explain-facts.ts'
 import { AppError } from '../errors.ts'
@@ -16,6 +17,7 @@ import {
   countBefore,
   type Deadlines,
   type ExplainedRow,
+  type ExplainedTransition,
   findExplained,
   listCandidates,
 } from '../sql/explain.ts'
@@ -81,10 +83,18 @@ function toJob(row: ExplainedRow): ExplainedJob {
     error: row.error,
     cancelRequestedAt: row.cancel_requested_at,
     cancelReason: row.cancel_reason,
+    stage: row.stage,
+    move: row.move,
+    waitingFor: row.waiting_for,
+    transition: row.transition && toOwnedMove(row.transition),
     heldBy: row.held_by,
     retriedAs: row.retried_as,
     finishedAt: row.finished_at,
   }
+}
+
+function toOwnedMove({ owner, boot_id, begun_at, ends_at }: ExplainedTransition): OwnedMove {
+  return { owner, bootId: boot_id, begunAt: begun_at, endsAt: ends_at }
 }
 
 /** The gate opens a moment before its leader's next tick says so: this replica knows it of itself. */

@@ -13,17 +13,10 @@ import { isFinal } from '../domain/job.ts'
 import { AppError, invalid } from '../errors.ts'
 import { listAttempts, listLateReports } from '../sql/attempts.ts'
 import type { Doors } from '../sql/doors.ts'
-import {
-  findJobs,
-  findJobsByKey,
-  insertJobsUnlessKeyed,
-  type JobRow,
-  listJobs,
-  type NewJob,
-  type PlacedRow,
-} from '../sql/jobs.ts'
+import { findJobs, type JobRow, listJobs, type PlacedRow } from '../sql/jobs.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { insertStages } from '../sql/stages.ts'
+import { findJobsByKey, insertJobsUnlessKeyed, type NewJob } from '../sql/submits.ts'
 import { Batcher } from './batcher.ts'
 import { hashOf } from './body-hash.ts'
 import type { ClassCatalog } from './class-catalog.ts'
@@ -40,7 +33,7 @@ export interface JobsOptions {
   pollWaitCapMs: number
   leaseTtlMs: number
   /** Tells whoever claims that jobs came in, on this replica or another. */
-  onSubmitted(classIds: number[], hasScheduled: boolean): void
+  onPlaced(rows: PlacedRow[]): void
 }
 
 /** Who reads; null: any queue. */
@@ -105,7 +98,7 @@ export class Jobs {
       }
       return { ...done, placed: done.placed as Placed[] }
     })
-    this.#announce(jobs, made)
+    this.#o.onPlaced(made)
     return { results: placed }
   }
 
@@ -181,7 +174,7 @@ export class Jobs {
       const ids = done.placed.flatMap((outcome) => (outcome instanceof AppError ? [] : outcome.id))
       return { ...done, rows: await this.read(tx, ids) }
     })
-    this.#announce(jobs, made)
+    this.#o.onPlaced(made)
     const byId = new Map(rows.map((row) => [row.id, row]))
     return placed.map((outcome) => {
       if (outcome instanceof AppError) return outcome
@@ -189,19 +182,6 @@ export class Jobs {
       if (!job) throw new Error(`job ${outcome.id} was written and not found`)
       return { job, created: outcome.created }
     })
-  }
-
-  #announce(jobs: NewJob[], made: Map<string, PlacedRow>): void {
-    const isClaimable = ({ state, scheduled }: PlacedRow) => state === 'available' && !scheduled
-    const claimable = jobs.filter(({ id }) => {
-      const row = made.get(id)
-      return row !== undefined && isClaimable(row)
-    })
-    const classIds = [...new Set(claimable.map(({ class_id }) => class_id))]
-    this.#o.onSubmitted(
-      classIds,
-      [...made.values()].some(({ scheduled }) => scheduled),
-    )
   }
 }
 
@@ -228,7 +208,10 @@ async function place(tx: Queryable, jobs: Submitted[]) {
   }
   const stages = jobs.flatMap((job) => (made.has(job.id) ? job.stages : []))
   if (stages.length > 0) await insertStages(tx, stages)
-  return { placed: jobs.map((job) => placed.get(job) as Placed | AppError), made }
+  return {
+    placed: jobs.map((job) => placed.get(job) as Placed | AppError),
+    made: [...made.values()],
+  }
 }
 
 async function findWinners(tx: Queryable, jobs: NewJob[]): Promise<[NewJob, Placed | AppError][]> {

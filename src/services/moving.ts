@@ -9,8 +9,8 @@ import {
   targetOf,
 } from '../domain/stage.ts'
 import { AppError, invalid } from '../errors.ts'
-import { findJobs } from '../sql/jobs.ts'
-import { type MovedRow, moveJobIfThere, type NewMove, recordMove } from '../sql/moves.ts'
+import { findJobs, type PlacedRow } from '../sql/jobs.ts'
+import { moveJobIfThere, type NewMove, recordMove } from '../sql/moves.ts'
 import type { Queryable } from '../sql/pool.ts'
 import {
   approveStage,
@@ -124,7 +124,7 @@ export async function makeMove(
   actor: Actor,
   job: PipelineRow,
   { from, target, by, to, reason, keyed, owner }: Move,
-): Promise<{ answer: TransitionAnswer; moved: MovedRow[] }> {
+): Promise<{ answer: TransitionAnswer; moved: PlacedRow[] }> {
   const row = await moveJobIfThere(tx, job, target)
   // It was judged under its lock: a miss is a fault of ours, and nothing may commit.
   if (!row) throw new Error(`job ${job.id} changed under its lock`)

@@ -4,12 +4,13 @@ import type { JobRetry } from '../contract/retries.ts'
 import { judgeRetry } from '../domain/retry.ts'
 import { AppError } from '../errors.ts'
 import type { Doors } from '../sql/doors.ts'
+import type { PlacedRow } from '../sql/jobs.ts'
 import type { Queryable } from '../sql/pool.ts'
 import {
   findRetry,
-  type InsertedRetry,
   inheritEffects,
   inheritProgress,
+  inheritStages,
   insertRetriesUnlessKeyed,
   lockForRetry,
   type NewRetry,
@@ -24,7 +25,7 @@ export interface RetriesOptions {
   doors: Doors
   jobs: Jobs
   /** Tells whoever claims that jobs came in, on this replica or another. */
-  onSubmitted(classIds: number[], hasScheduled: boolean): void
+  onPlaced(rows: PlacedRow[]): void
 }
 
 /** New jobs of final ones, one of each, whoever asks and however often. Any replica serves this. */
@@ -64,7 +65,7 @@ export class Retries {
       await audit(tx, actor, { action: 'job.retry', subject: id, reason, facts })
       return { answer: await this.#read(tx, retry?.id ?? ''), made }
     })
-    this.#announce(made)
+    this.#o.onPlaced(made)
     return answer
   }
 
@@ -78,7 +79,7 @@ export class Retries {
       const jobs = await lockForRetry(tx, ids)
       const retries = toRetries(jobs.filter((job) => judgeRetry(job).outcome === 'retry'))
       const made = await makeRetries(tx, retries, 0)
-      return { changed: retries.length, announce: () => this.#announce(made) }
+      return { changed: retries.length, announce: () => this.#o.onPlaced(made) }
     },
   }
 
@@ -86,13 +87,6 @@ export class Retries {
     const [job] = await this.#o.jobs.read(tx, [id])
     if (!job) throw new Error(`job ${id} was written and not found`)
     return { job }
-  }
-
-  #announce(made: InsertedRetry[]): void {
-    if (made.length === 0) return
-    const claimable = made.filter(({ scheduled }) => !scheduled)
-    const classIds = [...new Set(claimable.map(({ class_id }) => class_id))]
-    this.#o.onSubmitted(classIds, claimable.length < made.length)
   }
 }
 
@@ -115,7 +109,7 @@ async function makeRetries(
   tx: Queryable,
   retries: NewRetry[],
   delayMs: number,
-): Promise<InsertedRetry[]> {
+): Promise<PlacedRow[]> {
   if (retries.length === 0) return []
   await pointToRetriesIfFinal(tx, retries)
   const keyed = await insertRetriesUnlessKeyed(tx, retries, delayMs)
@@ -126,6 +120,7 @@ async function makeRetries(
   const keyless = late.length > 0 ? await insertRetriesUnlessKeyed(tx, late, delayMs) : []
   await inheritEffects(tx, retries)
   await inheritProgress(tx, retries)
+  await inheritStages(tx, retries)
   return [...keyed, ...keyless]
 }
 

@@ -11,9 +11,10 @@ import type {
 } from '../contract/transitions.ts'
 import { AppError } from '../errors.ts'
 import type { Doors } from '../sql/doors.ts'
-import { findJobs } from '../sql/jobs.ts'
-import { findMove, findMoveByKey, listMoves, type MovedRow } from '../sql/moves.ts'
+import { findJobs, type PlacedRow } from '../sql/jobs.ts'
+import { findMove, findMoveByKey, listMoves } from '../sql/moves.ts'
 import type { Queryable } from '../sql/pool.ts'
+import type { PipelineRow } from '../sql/stages.ts'
 import {
   endTransitionIfLive,
   findTransition,
@@ -24,6 +25,7 @@ import {
 import { type Actor, audit } from './audit.ts'
 import { hashOf } from './body-hash.ts'
 import type { Jobs, Reader } from './jobs.ts'
+import { beingCancelled } from './lease-calls.ts'
 import {
   clearTheWay,
   findStage,
@@ -41,14 +43,11 @@ export interface TransitionsOptions {
   doors: Doors
   jobs: Jobs
   /** Jobs are elsewhere, or wait no longer. */
-  onMoved(rows: MovedRow[]): void
+  onPlaced(rows: PlacedRow[]): void
 }
 
 /** What one transaction came to, and whom to tell of it once it is committed. */
-interface Done<T> {
-  answer: T
-  moved: MovedRow[]
-}
+type Done<T> = ({ answer: T } | { refusal: AppError }) & { moved: PlacedRow[] }
 
 /** Moves of jobs between their stages that outside actors make, on any replica. Each is judged under the row lock of its
  *  job: of any number of concurrent callers one moves it, and the rest are told where it is. */
@@ -60,7 +59,7 @@ export class Transitions {
   }
 
   /** The same idempotency key is answered as the first time. Throws job_final, stage_mismatch, job_leased,
-   *  effect_in_doubt, transition_owned and idempotency_mismatch. */
+   *  effect_in_doubt, transition_owned, cancel_requested and idempotency_mismatch. */
   async transition(
     actor: Actor,
     jobId: string,
@@ -79,6 +78,7 @@ export class Transitions {
       const target = pathTo(stages, body.to)
       judge(job, body)
       await clearTheWay(tx, job)
+      if (job.cancel_requested_at !== null) return await refuseCancelled(tx, job)
       const keyed = key === undefined ? null : { idempotency_key: key, body_hash: hash }
       const { from } = stages
       return await makeMove(tx, actor, job, { from, target, by: 'transition', keyed, ...body })
@@ -94,6 +94,7 @@ export class Transitions {
       judge(job, body)
       const live = await clearTheWay(tx, job, { owner, boot_id, token_id: actor.tokenId })
       if (live) return { answer: toBegun(live), moved: [] }
+      if (job.cancel_requested_at !== null) return await refuseCancelled(tx, job)
       const where = { job_id: job.id, stage: from.name, move: job.move }
       if (job.waiting_for !== 'transition' && !(await holdForTransition(tx, where))) {
         throw new Error(`job ${job.id} changed under its lock`)
@@ -174,11 +175,17 @@ export class Transitions {
   }
 
   async #act<T>(fn: (tx: Queryable) => Promise<Done<T>>): Promise<T> {
-    const { doors, onMoved } = this.#o
-    const { answer, moved } = await doors.asClient(fn)
-    onMoved(moved)
-    return answer
+    const { doors, onPlaced } = this.#o
+    const done = await doors.asClient(fn)
+    onPlaced(done.moved)
+    if ('refusal' in done) throw done.refusal
+    return done.answer
   }
+}
+
+/** A cancel waited for an owner who is gone, and for nothing else: that is committed, and the caller refused. */
+async function refuseCancelled(tx: Queryable, { id }: PipelineRow) {
+  return { refusal: beingCancelled(), moved: await releaseFromTransition(tx, [id]) }
 }
 
 function replay(answer: Omit<TransitionAnswer, 'replayed'>): Done<TransitionAnswer> {

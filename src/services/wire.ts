@@ -7,7 +7,7 @@ import type { Log } from '../log.ts'
 import { Nudge } from '../nudge.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findRegistered } from '../sql/executors.ts'
-import type { MovedRow } from '../sql/moves.ts'
+import type { PlacedRow } from '../sql/jobs.ts'
 import { poolSizes, type Queryable } from '../sql/pool.ts'
 import { AuditLog } from './audit.ts'
 import { Bulk } from './bulk.ts'
@@ -80,21 +80,21 @@ export function wireServices(o: WiringOptions) {
     if (ends.some(isDelayed)) wakeNudge.nudge()
     news.onClaimable(ends.filter(isClaimable).map((end) => afterEnd(end).class_id))
   })
-  const { onMoved } = news
+  const { onPlaced } = news
   const jobs = wireJobs(o, shared, news)
-  return { ...shared, ...work, ...jobs, onMoved, tokens, auditLog: new AuditLog(clientDb) }
+  return { ...shared, ...work, ...jobs, onPlaced, tokens, auditLog: new AuditLog(clientDb) }
 }
 
 /** What is asked of jobs by those who do not run them, and by those who do. */
 function wireJobs(
   o: WiringOptions,
   shared: ReturnType<typeof wireShared>,
-  { onWork, onMoved }: ReturnType<typeof wireNews>,
+  { onWork, onPlaced }: ReturnType<typeof wireNews>,
 ) {
   const { config, clientDb, doors } = o
   const base = { ...o, ...shared, ...config.timings }
-  const jobs = new Jobs({ ...base, db: clientDb, onSubmitted: onWork })
-  const retries = new Retries({ doors, jobs, onSubmitted: onWork })
+  const jobs = new Jobs({ ...base, db: clientDb, onPlaced })
+  const retries = new Retries({ doors, jobs, onPlaced })
   const cancels = new Cancels({ ...base, jobs })
   const acts = { retry: retries.inBulk, cancel: cancels.inBulk }
   const onResumed = (classId: number) => onWork([classId])
@@ -104,7 +104,7 @@ function wireJobs(
     cancels,
     bulk: new Bulk({ db: clientDb, doors, acts }),
     effects: new Effects({ ...base, jobs, onResumed }),
-    transitions: new Transitions({ clientDb, doors, jobs, onMoved }),
+    transitions: new Transitions({ clientDb, doors, jobs, onPlaced }),
     explanations: new Explanations({ ...base, jobs }),
   }
 }
@@ -130,14 +130,14 @@ function wireNews(
       if (hasScheduled) sendHint({ type: 'due' })
     }
   }
-  const onMoved = (rows: MovedRow[]) => {
+  const onPlaced = (rows: PlacedRow[]) => {
     waits.settled(rows.filter(({ state }) => isFinal(state)).map(({ id }) => id))
     const available = rows.filter(({ state }) => state === 'available')
     const claimable = available.filter(({ scheduled }) => !scheduled)
     const classIds = new Set(claimable.map(({ class_id }) => class_id))
     onWork([...classIds], claimable.length < available.length)
   }
-  return { onClaimable, onWork, onMoved }
+  return { onClaimable, onWork, onPlaced }
 }
 
 function forgetLease(

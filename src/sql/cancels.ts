@@ -10,9 +10,12 @@ import type { Queryable } from './pool.ts'
 /** Until a job is final it can be cancelled. */
 const open = `state IN ('available', 'leased', 'waiting')`
 
+/** An executor holds it, or an outside actor owns its next move: either is waited for. */
+const isHeld = `(j.state = 'leased' OR coalesce(j.waiting_for = 'transition', false))`
+
 export interface CancelledRow {
   id: string
-  state: 'cancelled' | 'leased'
+  state: 'cancelled' | 'leased' | 'waiting'
 }
 
 /** Cancels what nobody holds, and asks for the end of what is held; the first to ask says why. Final jobs are
@@ -29,9 +32,10 @@ export async function cancelJobsIfOpen(
         SELECT id FROM jobs WHERE id = ANY ($1::uuid[]) AND ${open} ORDER BY id FOR NO KEY UPDATE
       )
       UPDATE jobs j SET
-        state = CASE j.state WHEN 'leased' THEN 'leased' ELSE 'cancelled' END,
+        state = CASE WHEN ${isHeld} THEN j.state ELSE 'cancelled' END,
+        waiting_for = CASE WHEN ${isHeld} THEN j.waiting_for END,
         scheduled = false,
-        finished_at = CASE WHEN j.state <> 'leased' THEN clock_timestamp() END,
+        finished_at = CASE WHEN NOT ${isHeld} THEN clock_timestamp() END,
         cancel_requested_at = coalesce(j.cancel_requested_at, clock_timestamp()),
         cancel_reason = CASE WHEN j.cancel_requested_at IS NULL THEN $2 ELSE j.cancel_reason END
       FROM locked WHERE j.id = locked.id AND j.${open}
@@ -50,8 +54,8 @@ export async function listUnfinishedCancels(
 ): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>({
     name: 'list_unfinished_cancels',
-    text: `SELECT id FROM jobs
-      WHERE cancel_requested_at IS NOT NULL AND ${open} AND state <> 'leased' AND id > $1::uuid
+    text: `SELECT id FROM jobs j
+      WHERE cancel_requested_at IS NOT NULL AND ${open} AND NOT ${isHeld} AND id > $1::uuid
       ORDER BY id LIMIT $2`,
     values: [after, limit],
   })

@@ -36,10 +36,10 @@ const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.payloa
   CASE WHEN j.stage IS NULL THEN j.kind
     ELSE (SELECT kind FROM classes c WHERE c.class_id = j.class_id) END AS kind,
   CASE WHEN j.stage IS NOT NULL THEN (
-    SELECT json_object_agg(s.name, a.result ORDER BY s.position)
+    SELECT json_object_agg(s.name, s.result ORDER BY s.position)
     FROM stages here JOIN stages s ON s.job_id = here.job_id AND s.position < here.position
-    JOIN attempts a ON a.job_id = s.job_id AND a.fence = s.fence
-    WHERE here.job_id = j.id AND here.name = j.stage) END AS results,
+    WHERE here.job_id = j.id AND here.name = j.stage
+      AND s.done_at IS NOT NULL AND s.class_id IS NOT NULL) END AS results,
   CASE WHEN j.fence > 1 THEN (
     SELECT progress FROM progress p WHERE p.job_id = j.id AND p.fence > j.stage_fence) END AS checkpoint,
   j.run_timeout_ms, j.on_silence, j.traceparent, j.class_id, j.executor_id, j.poll_id, j.offered`

@@ -144,6 +144,7 @@ export async function resumeIfWaiting(
     name: 'resume_if_waiting',
     text: `UPDATE jobs SET state = 'available', waiting_for = NULL
       WHERE id = $1 AND state = 'waiting' AND coalesce(waiting_for, 'effect') = 'effect'
+        AND cancel_requested_at IS NULL
         AND NOT EXISTS (SELECT FROM effects WHERE job_id = $1 AND holds)
       RETURNING class_id`,
     values: [jobId],

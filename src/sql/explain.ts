@@ -1,10 +1,13 @@
 import type { ExecutorState, Standing } from '../domain/executor-health.ts'
 import type { JobState } from '../domain/job.ts'
 import type { Failure } from '../domain/lease.ts'
+import type { WaitingFor } from '../domain/stage.ts'
 import { isInSection, sectionEnd } from './cancels.ts'
 import { standingColumns } from './executor-health.ts'
+import { waitingFor } from './jobs.ts'
 import { isLed, isServed } from './leader.ts'
 import type { Queryable } from './pool.ts'
+import { instant, type LiveTransition } from './stages.ts'
 
 /** What explaining a job rests on. Reads alone, each bounded; what has to be judged against the time is judged here,
  *  by the database's clock (invariant 8). */
@@ -30,6 +33,10 @@ export interface ExplainedRow {
   cancel_told_at: string | null
   cancel_ends_at: string | null
   critical_until: string | null
+  stage: string | null
+  move: number
+  waiting_for: WaitingFor | null
+  transition: ExplainedTransition | null
   held_by: string[]
   retried_as: string | null
   finished_at: string | null
@@ -49,6 +56,10 @@ export interface ExplainedRow {
   is_led: boolean
   is_served: boolean
   served_at: string | null
+}
+
+export interface ExplainedTransition extends Omit<LiveTransition, 'expires_at'> {
+  ends_at: string | null
 }
 
 export interface Deadlines {
@@ -80,6 +91,7 @@ export async function findExplained(
         CASE WHEN ${isInSection} THEN ${sectionEnd} END AS critical_until,
         ARRAY(SELECT e.key FROM effects e WHERE e.job_id = j.id AND j.state = 'waiting' AND e.holds
           ORDER BY e.key LIMIT 100) AS held_by,
+        j.stage, j.move, ${waitingFor} AS waiting_for, m.transition,
         j.retried_as, j.finished_at, j.executor_id, x.state AS executor_state, j.offered,
         j.leased_at, j.lease_expires_at, ${heedingFloor('j.lease_expires_at')} AS reclaim_at,
         x.heartbeat_at, extract(epoch FROM
@@ -94,6 +106,10 @@ export async function findExplained(
       LEFT JOIN replicas r USING (replica_id)
       LEFT JOIN terms t ON t.term = l.term AND t.replica_id = l.replica_id
       CROSS JOIN LATERAL (SELECT t.deadline_floor_at - ${afterMs('$2')} AS at) o
+      LEFT JOIN LATERAL (
+        SELECT json_build_object('owner', m.owner, 'boot_id', m.boot_id, 'begun_at', ${instant('m.begun_at')},
+          'ends_at', ${instant(`(${heedingFloor('m.expires_at')})`)}) AS transition
+        FROM transitions m WHERE m.job_id = j.id AND m.ended_at IS NULL) m ON true
       LEFT JOIN executors x ON x.executor_id = j.executor_id
       LEFT JOIN LATERAL (
         SELECT outcome, error FROM attempts WHERE job_id = j.id ORDER BY fence DESC LIMIT 1

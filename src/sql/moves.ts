@@ -1,6 +1,7 @@
 import type { Stage, Target } from '../domain/stage.ts'
 import { enter } from '../domain/stage.ts'
 import { build, rowsOf } from './build.ts'
+import type { PlacedRow } from './jobs.ts'
 import type { Queryable } from './pool.ts'
 import type { PipelineRow } from './stages.ts'
 
@@ -29,41 +30,35 @@ export interface NewMove {
   body_hash: Buffer | null
 }
 
-/** What a job is after it was moved or let go. */
-export interface MovedRow {
-  id: string
-  state: 'available' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'
-  scheduled: boolean
-  class_id: number
-}
-
-/** Moves a job that nobody works on and nobody owns, from the stage and the move that it was judged at, with budgets of its own for the
- *  stage that it enters. `run_at` that was asked for holds for every stage; a backoff ends with the attempt's stage.
- *  `to_stage` of a job that ends is the one that it ends in. */
+/** Moves a job that nobody works on and nobody owns, from the stage and the move that it was judged at, with budgets of
+ *  its own for the stage that it enters. `run_at` that was asked for holds for every stage; a backoff ends with the
+ *  attempt's stage. A cancel that waited for the owner of the move comes after it, unless the job succeeded by it. */
 export async function moveJobIfThere(
   tx: Queryable,
   { id, stage, move }: Pick<PipelineRow, 'id' | 'stage' | 'move'>,
   target: Target,
-): Promise<MovedRow | undefined> {
+): Promise<PlacedRow | undefined> {
   const to: Partial<Stage> = 'stage' in target ? target.stage : {}
   const { state, waitingFor } =
     'stage' in target ? enter(target.stage) : { state: target.end, waitingFor: null }
-  const { rows } = await tx.query<MovedRow>({
+  const { rows } = await tx.query<PlacedRow>({
     name: 'move_job_if_there',
     text: `
-      UPDATE jobs j SET state = $4, stage = coalesce($5, j.stage), class_id = coalesce($6, j.class_id),
-        move = j.move + 1, stage_fence = j.fence, waiting_for = $7, attempt = 0, lost_leases = 0,
+      UPDATE jobs j SET state = r.state, stage = coalesce($5, j.stage), class_id = coalesce($6, j.class_id),
+        move = j.move + 1, stage_fence = j.fence,
+        waiting_for = CASE WHEN r.state = 'waiting' THEN $7 END, attempt = 0, lost_leases = 0,
         run_at = r.run_at, claim_at = least(j.claim_at, r.run_at - j.priority * interval '10 minutes'),
-        scheduled = $4 = 'available' AND r.run_at > clock_timestamp(),
-        finished_at = CASE WHEN $4 IN ('succeeded', 'failed') THEN clock_timestamp() END,
+        scheduled = r.state = 'available' AND r.run_at > clock_timestamp(),
+        finished_at = CASE WHEN r.state IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END,
         results_bytes = CASE WHEN $8::smallint IS NULL THEN j.results_bytes ELSE (
-          SELECT coalesce(sum(octet_length(a.result::text)), 0)::integer
-          FROM stages s JOIN attempts a ON a.job_id = s.job_id AND a.fence = s.fence
+          SELECT coalesce(sum(octet_length(s.result::text)), 0)::integer FROM stages s
           WHERE s.job_id = $1 AND s.position < $8) END
-      FROM (SELECT CASE WHEN attempt > 0 THEN least(run_at, clock_timestamp()) ELSE run_at END AS run_at
+      FROM (SELECT CASE WHEN attempt > 0 THEN least(run_at, clock_timestamp()) ELSE run_at END AS run_at,
+          CASE WHEN cancel_requested_at IS NULL OR $4 = 'succeeded' THEN $4 ELSE 'cancelled' END AS state
         FROM jobs WHERE id = $1) r
       WHERE j.id = $1 AND j.stage = $2 AND j.move = $3 AND ((j.state = 'available' AND $4 <> 'failed')
         OR (j.state = 'waiting' AND j.waiting_for IN ('decision', 'transition')))
+        AND (j.cancel_requested_at IS NULL OR j.waiting_for = 'transition')
         AND NOT EXISTS (SELECT FROM transitions WHERE job_id = $1 AND ended_at IS NULL)
       RETURNING j.id, j.state, j.scheduled, j.class_id`,
     values: [id, stage, move, state, to.name, to.class_id, waitingFor, to.position],

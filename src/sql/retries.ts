@@ -1,5 +1,5 @@
 import { columns } from './columns.ts'
-import type { JobSummaryRow } from './jobs.ts'
+import type { JobSummaryRow, PlacedRow } from './jobs.ts'
 import type { Queryable } from './pool.ts'
 
 /** Statements that make new jobs of final ones. All of a retry is one transaction: under the lock of the old
@@ -56,39 +56,38 @@ export async function pointToRetriesIfFinal(tx: Queryable, retries: NewRetry[]):
   if (rowCount !== retries.length) throw new Error(`${rowCount} of ${retries.length} were retried`)
 }
 
-export interface InsertedRetry {
-  id: string
-  class_id: number
-  scheduled: boolean
-}
-
 /** Makes the new jobs, with budgets of their own, of those whose key is free; a cancelled job's may have been
- *  taken since. The fence goes on from where the old job's was: whatever is handed on (progress, the ledger)
+ *  taken since. One with stages begins in that where the old job ended: at a manual one it waits for a decision. The fence goes on from where the old job's was: whatever is handed on (progress, the ledger)
  *  stays older than every lease of the new job, and so does a word of the old job's executors outside. */
 export async function insertRetriesUnlessKeyed(
   tx: Queryable,
   retries: NewRetry[],
   delayMs: number,
-): Promise<InsertedRetry[]> {
-  const { rows } = await tx.query<InsertedRetry>({
+): Promise<PlacedRow[]> {
+  const { rows } = await tx.query<PlacedRow>({
     name: 'insert_retries_unless_keyed',
     text: `
       INSERT INTO jobs (id, retry_of, class_id, queue, kind, scheduled, priority, run_at, claim_at, fence,
         max_attempts, backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence,
-        labels, payload, traceparent, idempotency_key, body_hash)
-      SELECT r.id, j.id, j.class_id, j.queue, j.kind, $5::bigint > 0, j.priority, n.run_at,
+        labels, payload, traceparent, idempotency_key, body_hash, stage, stage_fence, results_bytes,
+        state, waiting_for)
+      SELECT r.id, j.id, j.class_id, j.queue, j.kind, $5::bigint > 0 AND s.waiting_for IS NULL, j.priority, n.run_at,
         n.run_at - j.priority * interval '10 minutes', j.fence, j.max_attempts, j.backoff_base_ms,
         j.backoff_factor, j.backoff_cap_ms, j.run_timeout_ms, j.on_silence, j.labels, j.payload,
-        j.traceparent, r.idempotency_key, r.body_hash
+        j.traceparent, r.idempotency_key, r.body_hash, j.stage, j.stage_fence, j.results_bytes,
+        CASE WHEN s.waiting_for IS NULL THEN 'available' ELSE 'waiting' END, s.waiting_for
       FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[])
         AS r(id, retry_of, idempotency_key, body_hash)
       JOIN jobs j ON j.id = r.retry_of
+      LEFT JOIN LATERAL (
+        SELECT 'decision' AS waiting_for FROM stages
+        WHERE job_id = j.id AND name = j.stage AND class_id IS NULL) s ON true
       CROSS JOIN (
         SELECT clock_timestamp() + $5::bigint * interval '1 millisecond' AS run_at) n
       ORDER BY j.queue, r.idempotency_key, r.id
       ON CONFLICT (queue, idempotency_key)
         WHERE idempotency_key IS NOT NULL AND state <> 'cancelled' DO NOTHING
-      RETURNING id, class_id, scheduled`,
+      RETURNING id, class_id, state, scheduled`,
     values: [...columns(retries, ['id', 'retry_of', 'idempotency_key', 'body_hash']), delayMs],
   })
   return rows
@@ -108,6 +107,19 @@ export async function inheritEffects(tx: Queryable, retries: NewRetry[]): Promis
       FROM unnest($1::uuid[], $2::uuid[]) AS r(id, retry_of)
       JOIN effects e ON e.job_id = r.retry_of
       WHERE e.state IN ('committed', 'in_doubt', 'begun')`,
+    values: columns(retries, ['id', 'retry_of']),
+  })
+}
+
+/** Hands the stages on, with what came of those that are done: they are not gone through again. */
+export async function inheritStages(tx: Queryable, retries: NewRetry[]): Promise<void> {
+  await tx.query({
+    name: 'inherit_stages',
+    text: `
+      INSERT INTO stages (job_id, position, name, class_id, done_at, result)
+      SELECT r.id, s.position, s.name, s.class_id, s.done_at, s.result
+      FROM unnest($1::uuid[], $2::uuid[]) AS r(id, retry_of)
+      JOIN stages s ON s.job_id = r.retry_of`,
     values: columns(retries, ['id', 'retry_of']),
   })
 }

@@ -125,6 +125,7 @@ export interface Jobs {
   poll_id: string | null
   priority: number
   queue: string
+  results_bytes: Generated<number>
   retried_as: string | null
   retry_of: string | null
   run_at: string
@@ -135,18 +136,6 @@ export interface Jobs {
   state: Generated<'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'>
   traceparent: string | null
   waiting_for: 'effect' | 'decision' | 'transition' | null
-}
-
-export interface LateEffects {
-  begin_id: string
-  epoch: number
-  executor_id: string
-  fence: number
-  job_id: string
-  key: string
-  outcome: 'committed' | 'aborted'
-  received_at: Generated<string>
-  result: ColumnType<unknown, string, string> | null
 }
 
 export interface LateEffects {
@@ -249,10 +238,10 @@ export interface Replicas {
 export interface Stages {
   class_id: number | null
   done_at: string | null
-  fence: number | null
   job_id: string
   name: string
   position: number
+  result: ColumnType<unknown, string, string> | null
 }
 
 export interface Terms {

@@ -34,14 +34,14 @@ export interface StageRow {
 }
 
 /** As the wire has instants: inside JSON, the driver does not see them. */
-const instant = (column: string) =>
+export const instant = (column: string) =>
   `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 /** Of the job `j`, which has stages. One that was left behind without success was skipped; one ahead that has
  *  no say any more stays pending. */
 export const stagesOfJob = `
   SELECT json_agg(json_build_object('name', s.name, 'kind', x.kind, 'requires', x.requires,
-    'manual', s.class_id IS NULL, 'result', r.result, 'done_at', ${instant('s.done_at')},
+    'manual', s.class_id IS NULL, 'result', s.result, 'done_at', ${instant('s.done_at')},
     'state', CASE
       WHEN s.done_at IS NOT NULL THEN 'succeeded'
       WHEN s.position > here.position THEN 'pending'
@@ -51,13 +51,11 @@ export const stagesOfJob = `
       ELSE 'current' END) ORDER BY s.position)
   FROM stages here JOIN stages s ON s.job_id = here.job_id
   LEFT JOIN classes x ON x.class_id = s.class_id
-  LEFT JOIN attempts r ON r.job_id = s.job_id AND r.fence = s.fence
   WHERE here.job_id = j.id AND here.name = j.stage`
 
 /** What the stage came to in which the job `j` ended. */
 export const resultOfStage = `
-  SELECT r.result FROM stages s JOIN attempts r ON r.job_id = s.job_id AND r.fence = s.fence
-  WHERE s.job_id = j.id AND s.name = j.stage`
+  SELECT s.result FROM stages s WHERE s.job_id = j.id AND s.name = j.stage`
 
 /** Why the job `j` failed whose last move was a rejection. */
 export const rejection = `
@@ -82,13 +80,14 @@ export type PipelineRow = Omit<Standing, 'stage'> & {
   id: string
   /** null: it has no stages. */
   stage: string | null
+  cancel_requested_at: string | null
 }
 
 /** Locks a job that somebody means to move. */
 export async function lockPipeline(tx: Queryable, id: string): Promise<PipelineRow | undefined> {
   const { rows } = await tx.query<PipelineRow>({
     name: 'lock_pipeline',
-    text: `SELECT id, state, stage, move, waiting_for FROM jobs WHERE id = $1
+    text: `SELECT id, state, stage, move, waiting_for, cancel_requested_at FROM jobs WHERE id = $1
       FOR NO KEY UPDATE`,
     values: [id],
   })
@@ -113,7 +112,7 @@ export async function undoStagesFrom(
 ): Promise<void> {
   await tx.query({
     name: 'undo_stages_from',
-    text: `UPDATE stages SET done_at = NULL, fence = NULL WHERE job_id = $1 AND position >= $2`,
+    text: `UPDATE stages SET done_at = NULL, result = NULL WHERE job_id = $1 AND position >= $2`,
     values: [jobId, position],
   })
 }

@@ -1,4 +1,4 @@
-import type { MovedRow } from './moves.ts'
+import type { PlacedRow } from './jobs.ts'
 import type { Queryable } from './pool.ts'
 
 /** Statements on moves that an outside actor owns before it makes them. Their rows change only under the row lock of
@@ -105,22 +105,26 @@ export async function holdForTransition(
     name: 'hold_for_transition',
     text: `UPDATE jobs SET state = 'waiting', waiting_for = 'transition', scheduled = false
       WHERE id = $1 AND stage = $2 AND move = $3
-        AND (state = 'available' OR (state = 'waiting' AND waiting_for = 'decision'))`,
+        AND (state = 'available' OR (state = 'waiting' AND waiting_for = 'decision'))
+        AND cancel_requested_at IS NULL`,
     values: [job_id, stage, move],
   })
   return rowCount === 1
 }
 
 /** Jobs that no transition owns any more are what they were: at a manual stage they wait for a decision, at another
- *  they are available, or scheduled if their time has not come. */
-export async function releaseFromTransition(tx: Queryable, jobIds: string[]): Promise<MovedRow[]> {
-  const { rows } = await tx.query<MovedRow>({
+ *  they are available, or scheduled if their time has not come. Where a cancel waited for that, they are cancelled. */
+export async function releaseFromTransition(tx: Queryable, jobIds: string[]): Promise<PlacedRow[]> {
+  const { rows } = await tx.query<PlacedRow>({
     name: 'release_from_transition',
     text: `UPDATE jobs j SET
-        state = CASE WHEN s.class_id IS NULL THEN 'waiting' ELSE 'available' END,
-        waiting_for = CASE WHEN s.class_id IS NULL THEN 'decision' END,
-        scheduled = s.class_id IS NOT NULL AND j.run_at > clock_timestamp()
-      FROM stages s
+        state = n.state, waiting_for = CASE n.state WHEN 'waiting' THEN 'decision' END,
+        scheduled = n.state = 'available' AND j.run_at > clock_timestamp(),
+        finished_at = CASE n.state WHEN 'cancelled' THEN clock_timestamp() END
+      FROM stages s CROSS JOIN LATERAL (
+        SELECT CASE WHEN c.cancel_requested_at IS NOT NULL THEN 'cancelled'
+          WHEN s.class_id IS NULL THEN 'waiting' ELSE 'available' END AS state
+        FROM jobs c WHERE c.id = s.job_id) n
       WHERE j.id = ANY ($1::uuid[]) AND s.job_id = j.id AND s.name = j.stage
         AND j.state = 'waiting' AND j.waiting_for = 'transition' AND NOT EXISTS (
           SELECT FROM transitions t WHERE t.job_id = j.id AND t.ended_at IS NULL)

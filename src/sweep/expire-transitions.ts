@@ -2,8 +2,8 @@ import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
 import { writeSparingBadRows } from '../services/bad-rows.ts'
 import type { Doors } from '../sql/doors.ts'
+import type { PlacedRow } from '../sql/jobs.ts'
 import { lockJobs } from '../sql/leases.ts'
-import type { MovedRow } from '../sql/moves.ts'
 import type { Queryable } from '../sql/pool.ts'
 import {
   beforeAllExpiries,
@@ -18,7 +18,8 @@ export interface ExpireTransitionsOptions {
   doors: Doors
   log: Log
   intervalMs: number
-  onMoved(rows: MovedRow[]): void
+  onPlaced(rows: PlacedRow[]): void
+  onExpired(transitions: number): void
 }
 
 const batch = 500
@@ -47,7 +48,7 @@ export function expireOldTransitions(o: ExpireTransitionsOptions): Sweep {
 }
 
 async function expire(
-  { doors, log, onMoved }: ExpireTransitionsOptions,
+  { doors, log, onPlaced, onExpired }: ExpireTransitionsOptions,
   term: Term,
   ids: string[],
 ) {
@@ -57,7 +58,8 @@ async function expire(
       await lockJobs(tx, ids)
       return await releaseFromTransition(tx, await expireTransitions(tx, ids))
     })
-    onMoved(released)
+    onPlaced(released)
+    onExpired(released.length)
     expired += released.length
   })
   return { expired, ...spared }

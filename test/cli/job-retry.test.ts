@@ -31,7 +31,7 @@ test('job retry --all: counted, then done; failed jobs are listed with why', asy
   await ended('failed')
   await ended('succeeded')
   const list = await cli(['job', 'list', '--queue', queue, '--state', 'failed'], { env })
-  expect(list.stdout).toMatch(/ failed +1\/1 +- +failed +\d+s ago$/m)
+  expect(list.stdout).toMatch(/ failed +- +1\/1 +- +failed +\d+s ago$/m)
   const flags = ['--all', '--queue', queue, '--state', 'failed']
   expect((await retryBy(...flags, '--dry-run')).stdout).toBe('2 jobs would be retried\n')
   expect((await retryBy(...flags, '--dry-run', '--json')).json()).toEqual({

@@ -23,10 +23,16 @@ const job: ExplainedJob = {
   error: null,
   cancelRequestedAt: null,
   cancelReason: null,
+  stage: null,
+  move: 0,
+  waitingFor: null,
+  transition: null,
   heldBy: [],
   retriedAs: null,
   finishedAt: null,
 }
+
+const transition = { owner: 'o', bootId: 'b', begunAt: at, endsAt: at }
 
 const held: Lease = {
   executorId: 'e',
@@ -170,6 +176,21 @@ test.each<[string, Parameters<typeof snapshot>[0], string[]]>([
   ],
   ['given back before', { job: { scheduled: true, lastOutcome: 'released' } }, ['scheduled']],
   ['waiting', { job: { state: 'waiting', heldBy: ['k'] } }, ['effect_in_doubt']],
+  [
+    'waiting for a decision',
+    { job: { state: 'waiting', waitingFor: 'decision', stage: 's' } },
+    ['waiting_for_decision'],
+  ],
+  [
+    'owned',
+    { job: { state: 'waiting', waitingFor: 'transition', transition } },
+    ['transition_owned'],
+  ],
+  [
+    'owned, cancelled',
+    { job: { state: 'waiting', waitingFor: 'transition', transition, cancelRequestedAt: at } },
+    ['cancel_deferred', 'transition_owned'],
+  ],
   ['waiting for nothing', { job: { state: 'waiting' } }, ['unexplained']],
   ['leased', { job: { state: 'leased' }, lease: held }, ['running']],
   [

@@ -12,7 +12,7 @@ case $UNDERSTUDY_KIND in
   fail) exit 3 ;;
   hopeless) echo '{"code":"no_cat","message":"there is no cat","retryable":false}' && exit 1 ;;
   large) printf '"' && head -c 300000 /dev/zero | tr '\0' x && echo '"' ;;
-  wait) until [ -e "$GO" ]; do [ -e "$RUNS" ] && sleep 0.02; done && echo '{"waited":true}' ;;
+  wait) until [ -e "$GO" ]; do [ -e "$RUNS" ] || exit 1; sleep 0.02; done && echo '{"waited":true}' ;;
   # Its child ignores SIGTERM; it does not.
   orphan)
     (trap '' TERM && while [ -e "$RUNS" ]; do sleep 0.02; done) &

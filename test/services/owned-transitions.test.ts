@@ -1,9 +1,16 @@
 import { expect, test } from 'vitest'
-import type { Job } from '../../src/contract/jobs.ts'
 import { untilServed } from '../support/cuts.ts'
 import { useDatabase } from '../support/database.ts'
 import { startReplica } from '../support/replica.ts'
-import { asOperator, type Body, manual, type Pipelines, startPipelines } from '../support/stages.ts'
+import {
+  asOperator,
+  type Body,
+  manual,
+  type Pipelines,
+  pastFloor,
+  startPipelines,
+  untilExpired,
+} from '../support/stages.ts'
 
 /** Moves that somebody owns before they are made: begin, and then commit or abandon. */
 
@@ -29,13 +36,6 @@ async function begun(on: Pipelines, more: Record<string, unknown> = {}) {
   const job = await on.submit(stages)
   const { body } = await on.api.must(200, on.begin(job.id, 'a', more))
   return { job, token: body.token as string, expires_at: body.expires_at as string }
-}
-
-async function untilNot(on: Pipelines, id: string, waitingFor: Job['waiting_for']): Promise<Job> {
-  for (;;) {
-    const job = await on.api.job(id)
-    if (job.waiting_for !== waitingFor) return job
-  }
 }
 
 test('while a move is owned nobody claims the job, and nobody else moves it; the commit does', async () => {
@@ -154,10 +154,9 @@ test('by force it is taken from whoever owns it, which is audited', async () => 
 })
 
 test('past its ceiling it is ended by the leader’s sweep, and the job goes on', async () => {
-  const { on } = await startPipelines(db)
-  await db.sql('UPDATE terms SET deadline_floor_at = clock_timestamp()')
+  const { api, on } = await startPipelines(db)
   const { job, token } = await begun(on, { ceiling_ms: 1 })
-  expect(await untilNot(on, job.id, 'transition')).toMatchObject({ state: 'available', move: 0 })
+  expect(await untilExpired(db, api, job.id)).toMatchObject({ state: 'available', move: 0 })
   expect((await on.commit(job.id, token, 'b')).body).toMatchObject({
     code: 'stale_token',
     facts: { outcome: 'expired' },
@@ -184,12 +183,14 @@ test('invariant 7: no ceiling counts while the deadline floor of the term is ahe
 
 test('past its ceiling it goes to the next who begins, or moves the job, without waiting for a sweep', async () => {
   const { api, on } = await startPipelines(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '3600000' })
-  await db.sql('UPDATE terms SET deadline_floor_at = clock_timestamp()')
   const { job, token } = await begun(on, { ceiling_ms: 1 })
-  const next = await on.begin(job.id, 'a', { owner: 'p', ceiling_ms: 1 })
+  const next = await pastFloor(db, () => on.begin(job.id, 'a', { owner: 'p', ceiling_ms: 1 }))
   expect(next.status).toBe(200)
   expect((await on.commit(job.id, token, 'b')).body.code).toBe('stale_token')
-  await api.must(200, on.transition(job.id, 'a', 'b'))
+  await api.must(
+    200,
+    pastFloor(db, () => on.transition(job.id, 'a', 'b')),
+  )
   expect((await on.commit(job.id, next.body.token, 'b')).body.code).toBe('stale_token')
   expect(await on.moves(job.id)).toHaveLength(1)
 })

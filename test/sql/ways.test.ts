@@ -2,6 +2,7 @@ import type pg from 'pg'
 import { expect, test } from 'vitest'
 import { isFinal, type JobState, jobMoves, jobWays } from '../../src/domain/job.ts'
 import { endByDoubt, endByLoss, endByReport, endByUndelivered } from '../../src/domain/lease.ts'
+import { cancelJobsIfOpen } from '../../src/sql/cancels.ts'
 import { claimJobs, wakeDueJobs } from '../../src/sql/claims.ts'
 import { resumeIfWaiting } from '../../src/sql/effects.ts'
 import { endLeasesIfFenced, lockJobs } from '../../src/sql/leases.ts'
@@ -61,6 +62,7 @@ const takes: Record<Way, { take: Take; waitingFor?: string; setUp?: string }> = 
   give_back: { take: ending(endByUndelivered) },
   hold: { take: ending((job) => endByDoubt(job, 'k')) },
   resolve: { take: (tx, id) => resumeIfWaiting(tx, id), waitingFor: 'effect' },
+  cancel: { take: (tx, id) => cancelJobsIfOpen(tx, [id], null) },
   wake: { take: (tx, id) => wakeDueJobs(tx, [id]), setUp: "scheduled = state = 'available'" },
   transition: { take: move, waitingFor: 'decision' },
   transition_begin: {
@@ -90,6 +92,23 @@ test.each(Object.keys(jobWays) as Way[])(
       const isTaken = JSON.stringify(after) !== JSON.stringify(before)
       expect([state, isTaken]).toEqual([state, state in legal])
       if (isTaken) expect(legal[state]).toContain(after?.state)
+    }
+  },
+)
+
+test.each(Object.keys(jobWays) as Way[])(
+  'invariant 6: once its end was asked for, %s leads a job nowhere but out',
+  async (way) => {
+    const tx = await connect(db)
+    const { take, waitingFor = 'effect', setUp = '' } = takes[way]
+    const legal: Moves = jobWays[way]
+    const asked = `cancel_requested_at = clock_timestamp()${setUp && `, ${setUp}`}`
+    for (const state of Object.keys(legal) as JobState[]) {
+      const { id, classId } = await placeJob(db, state, waitingFor, asked)
+      await take(tx, id, classId)
+      const after = (await look(id))?.state
+      expect([state, 'cancelled', 'succeeded']).toContain(after)
+      if (after !== state) expect(legal[state]).toContain(after)
     }
   },
 )

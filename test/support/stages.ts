@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Assignment } from '../../src/contract/executors.ts'
+import type { Job } from '../../src/contract/jobs.ts'
 import type { Answer, Api } from './api.ts'
 import type { TestDatabase } from './database.ts'
 import { startWork } from './work.ts'
@@ -82,6 +83,25 @@ export const manual = (name: string) => ({ name, manual: true })
 export async function startPipelines(db: TestDatabase, env: Record<string, string> = {}) {
   const { api, app, queue, executor, epoch } = await startWork(db, env)
   return { api, app, on: new Pipelines(api, queue, executor, epoch) }
+}
+
+/** Acts until no deadline floor is in the way. A replica that stalls on a busy machine raises it: that time is over at
+ *  once. */
+export async function pastFloor(db: TestDatabase, act: () => Promise<Answer>): Promise<Answer> {
+  for (;;) {
+    await db.sql('UPDATE terms SET deadline_floor_at = clock_timestamp()')
+    const answer = await act()
+    if (answer.body.code !== 'transition_owned') return answer
+  }
+}
+
+/** The job, once the sweep has ended the move that was owned. */
+export async function untilExpired(db: TestDatabase, api: Api, id: string): Promise<Job> {
+  for (;;) {
+    await db.sql('UPDATE terms SET deadline_floor_at = clock_timestamp()')
+    const job = await api.job(id)
+    if (job.waiting_for !== 'transition') return job
+  }
 }
 
 /** A token of an operator, and a client that shows it. */

@@ -22,9 +22,12 @@ export function cancelCommand(): Command {
 async function cancelOne(client: Client, id: string, { json, reason }: BulkFlags) {
   const job = await client.cancelJob(id, { reason })
   if (json) return printJson({ job })
-  const { executor_id, critical_until, state } = job
+  const { executor_id, critical_until, state, transition } = job
   const waits =
     critical_until === null ? '' : `, which must not be interrupted until ${critical_until},`
-  const told = `${job.id}: ${executor_id}${waits} is told to stop`
-  printLines([state === 'leased' ? told : `${job.id} is ${state}`])
+  if (state === 'leased') printLines([`${job.id}: ${executor_id}${waits} is told to stop`])
+  else if (transition) {
+    const { owner, expires_at } = transition
+    printLines([`${job.id}: ${owner}, who owns its next move until ${expires_at}, is waited for`])
+  } else printLines([`${job.id} is ${state}`])
 }

@@ -48,6 +48,8 @@ const whatToDo: Record<ReasonCode, Advice> = {
     (keys as string[])
       .map((key) => `understudy effect resolve ${jobId} ${quoted(key)} --outcome … --note …`)
       .join('; '),
+  waiting_for_decision: ({ stage }, jobId) => `understudy job approve ${jobId} --stage ${stage}`,
+  transition_owned: (_, jobId) => `wait, or: understudy job abandon ${jobId} --note …`,
   running: nothing,
   offer_on_its_way: nothing,
   cancel_requested: () => 'wait',

@@ -91,7 +91,7 @@ async function moveJob(id: string, flags: MoveFlags) {
 }
 
 async function transition(client: Client, id: string, flags: MoveFlags) {
-  const { job, moved, replayed } = await client.transitionJob(id, {
+  const { job, moved, replayed } = await client.transitions.move(id, {
     expected_stage: flags.from,
     to: flags.to,
     ...(flags.move !== undefined && { expected_move: flags.move }),
@@ -105,7 +105,7 @@ async function transition(client: Client, id: string, flags: MoveFlags) {
 
 async function abandonTransition(id: string, { note, json, ...flags }: AbandonFlags) {
   await useClient(flags, async (client) => {
-    const job = await client.abandonTransition(id, { force: true, note })
+    const job = await client.transitions.abandon(id, { force: true, note })
     if (json) printJson({ job })
     else printLines([`nobody owns its next move; it is ${job.state} at stage ${job.stage}`])
   })
@@ -113,7 +113,7 @@ async function abandonTransition(id: string, { note, json, ...flags }: AbandonFl
 
 async function listMoves(id: string, { cursor, json, ...flags }: ListFlags) {
   await useClient(flags, async (client) => {
-    const list = await client.listMoves(id, { cursor })
+    const list = await client.transitions.list(id, { cursor })
     if (json) return printJson(list)
     const rows = list.moves.map((each) => [
       each.move,

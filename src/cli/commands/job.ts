@@ -174,10 +174,12 @@ function stageLines({ stages }: Job): string[] {
   return ['', ...table(header, rows)]
 }
 
-function cancelOf({ cancel_requested_at, cancel_reason, critical_until, state }: Job): string {
+function cancelOf(job: Job): string {
+  const { cancel_requested_at, cancel_reason, critical_until, state, transition } = job
   const parts = [`asked for ${ago(cancel_requested_at)}`]
   if (cancel_reason) parts.push(cancel_reason)
   if (critical_until !== null) parts.push('waits for the critical section')
+  if (transition) parts.push(`waits for ${transition.owner}`)
   if (state === 'succeeded') parts.push('too late')
   return parts.join('; ')
 }

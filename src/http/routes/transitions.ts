@@ -38,7 +38,7 @@ function transitionRoute(app: Scope, { transitions }: Services): void {
         operationId: 'transitionJob',
         summary: 'Move a job to another stage: approve, advance, or send back',
         description:
-          'Only while no executor works on it. Of any number of callers one moves it; the others get 409 stage_mismatch, with where it is in `facts`. 409 job_leased, job_final, effect_in_doubt, transition_owned. The same idempotency_key is answered as the first time. Audited. Served by any replica.',
+          'Only while no executor works on it. Of any number of callers one moves it; the others get 409 stage_mismatch, with where it is in `facts`. 409 job_leased, job_final, cancel_requested, effect_in_doubt, transition_owned. The same idempotency_key is answered as the first time. Audited. Served by any replica.',
         params: JobParams,
         body: Transition,
         response: {
@@ -116,7 +116,7 @@ function abandonRoute(app: Scope, { transitions }: Services): void {
         operationId: 'abandonTransition',
         summary: 'Give up the move that was begun, or take it from its owner by force',
         description:
-          'With the token, or with force and a note. The job is what it was before the begin. 409 stale_token: there is nothing to give up. Audited.',
+          'With the token, or with force and a note. The job is what it was before the begin, or cancelled if that was asked for meanwhile. 409 stale_token: there is nothing to give up. Audited.',
         params: JobParams,
         body: TransitionAbandon,
         response: {
