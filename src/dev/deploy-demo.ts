@@ -130,7 +130,7 @@ class DeployDemo implements Play<DeployOutcome>, Onlooker {
     }
     const where = () => `${version} is ${seen.state} in ${seen.stage}`
     await until(() => look(() => seen.waiting_for === 'decision'), where, aborted)
-    await client.transitionJob(job.id, {
+    await client.transitions.move(job.id, {
       expected_stage: 'approve',
       expected_move: seen.move,
       to: 'deploy',

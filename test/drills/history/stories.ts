@@ -206,16 +206,14 @@ export class Story {
   }
 
   answer({ op }: InvokeEvent, status: number, body: unknown): AnswerEvent {
-    this.#now += 1
     const by = this.servedBy === undefined ? {} : { servedBy: this.servedBy }
-    const event = { type: 'answer', at: this.#now, op, status, ...by, body } as const
+    const event = { type: 'answer', at: this.tick(), op, status, ...by, body } as const
     this.events.push(event)
     return event
   }
 
   lose({ op }: InvokeEvent, wasSent = true): void {
-    this.#now += 1
-    this.events.push({ type: 'lost', at: this.#now, op, why: 'reset', wasSent })
+    this.events.push({ type: 'lost', at: this.tick(), op, why: 'reset', wasSent })
   }
 
   fenceOf(id: string): number {

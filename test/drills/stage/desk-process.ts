@@ -80,7 +80,7 @@ async function attend(job: Job, plan: Plan): Promise<void> {
     plan.cancel === 'section' ? critical_until !== null : performance.now() >= plan.cancelAt
   if (plan.cancel && isDue && cancel_requested_at === null) await client.cancelJob(id)
   else if (waiting_for === 'decision' && stage) {
-    await client.transitionJob(id, { expected_stage: stage, expected_move: move, to: 'deploy' })
+    await client.transitions.move(id, { expected_stage: stage, expected_move: move, to: 'deploy' })
   }
 }
 
