@@ -1,5 +1,5 @@
 import type { ActedEvent, AnswerEvent, Change, CommitEvent, InvokeEvent } from './events.ts'
-import { rowOf, type Story, type Told } from './stories.ts'
+import { leaseTtlMs, rowOf, type Story, type Told } from './stories.ts'
 
 /** What stories tell of effects, cancels and stages, one line a step as those of `Story`. */
 
@@ -94,6 +94,9 @@ export class Act {
     Object.assign(rowOf(commit, 'jobs'), { state: 'waiting', waiting_for: 'effect' })
     const doubt = { doubt_begin_id: begin_id, doubt_fence: fence, holds: 't' } as Row
     commit.changes.push(this.update({ ...doubt, state: 'in_doubt' }))
+    // Each call of its owner renews the lease first.
+    const renewed = { id: this.jobId, lease_expires_at: this.s.instant(leaseTtlMs) }
+    commit.changes.unshift({ table: 'jobs', kind: 'update', row: renewed })
     return { asked, commit, answered: this.answer(asked, 'in_doubt') }
   }
 

@@ -100,7 +100,7 @@ type Reported = Held & { outcome: string }
 
 /** An effect is in doubt that only an operator can resolve, or a cancel was told and not answered. */
 function isFound({ jobId, fence, outcome, commit }: Attempt): boolean {
-  const step = commit.steps.find((one) => one.jobId === jobId)
+  const step = commit.steps.findLast((one) => one.jobId === jobId)
   const after = step?.after
   if (!after || after.fence !== fence + 1) return false
   if (outcome === 'cancelled') return after.state === 'cancelled' && after.cancelToldAt !== ''
