@@ -17,6 +17,7 @@ import { type Onlooker, Outside, releaseOf, workOn } from './deploy-stages.ts'
 
 /** How long the deploy goes on in its section after the cancel was answered. */
 const restOfSectionMs = 500
+const lookMs = 100
 /** What the replicas log of a failover, and how it is told. */
 const logged: [start: string, what: (line: ReplicaLine) => string][] = [
   ['lock granted', ({ replica }) => `${replica} was granted the lock`],
@@ -37,7 +38,7 @@ class DeployDemo implements Play<DeployOutcome>, Onlooker {
   readonly #draining = new AbortController()
   readonly #stopping = new AbortController()
   readonly #told: { at: number; what: string }[] = []
-  readonly #trouble: Partial<Trouble> = {}
+  readonly #trouble: Trouble = {}
   #working: Promise<void> | undefined
 
   constructor(folder: string) {
@@ -125,7 +126,7 @@ class DeployDemo implements Play<DeployOutcome>, Onlooker {
     this.tell(`${version}: submitted`)
     let seen = job
     const look = async (isSo: () => boolean) => {
-      seen = await client.getJob(job.id)
+      seen = await client.waitForJob(job.id, lookMs)
       return isSo()
     }
     const where = () => `${version} is ${seen.state} in ${seen.stage}`
@@ -150,19 +151,18 @@ class DeployDemo implements Play<DeployOutcome>, Onlooker {
     ] as const
     const { terms } = await client.getLeader()
     const promotedAt = terms.map(({ since }) => Date.parse(since)).sort((a, b) => a - b)
-    // A killed process never gets so far as to leave one out.
-    const trouble = this.#trouble as Trouble
-    const faults = faultsOf(...releases, trouble, promotedAt)
+    const faults = faultsOf(...releases, this.#trouble, promotedAt)
     for (const { version, effects } of releases) {
       for (const { settled_at } of effects.filter(({ state }) => state === 'committed')) {
         const at = Date.parse(settled_at ?? '')
         this.#told.push({ at, what: `${version}: the ledger records that it was done` })
       }
     }
-    return toOutcome([...releases], faults, terms.length - 1, this.#tellStory(trouble.killedAt))
+    return toOutcome([...releases], faults, terms.length - 1, this.#tellStory())
   }
 
-  #tellStory(killedAt: number): StoryLine[] {
+  #tellStory(): StoryLine[] {
+    const { killedAt = Number.POSITIVE_INFINITY } = this.#trouble
     const failover = logged.flatMap(([start, what]) => {
       const line = this.#cluster.lines.find(
         ({ time, msg }) => Date.parse(time) >= killedAt - 1 && msg.startsWith(start),

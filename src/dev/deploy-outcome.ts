@@ -13,15 +13,16 @@ export interface Release {
   tokens: string[]
 }
 
-/** What was done to the releases, by the wall clock that all processes of this machine share. */
+/** What was done to the releases, by the wall clock that all processes of this machine share. What is absent has not
+ *  come to pass. */
 export interface Trouble {
   /** The active was killed: after the deploy of the first, before the ledger heard of it. */
-  killedAt: number
+  killedAt?: number
   /** The second, as the cancel was answered in its critical section, and why it waits. */
-  cancelled: Pick<Job, 'state' | 'cancel_requested_at' | 'critical_until'>
-  explained: string | undefined
+  cancelled?: Pick<Job, 'state' | 'cancel_requested_at' | 'critical_until'>
+  explained?: string | undefined
   /** When the code of that section ended. */
-  sectionEndedAt: number
+  sectionEndedAt?: number
 }
 
 export interface DeployOutcome {
@@ -59,7 +60,8 @@ export function faultsOf(
   trouble: Trouble,
   promotedAt: number[],
 ): string[] {
-  const { killedAt, cancelled, explained, sectionEndedAt } = trouble
+  const never = Number.POSITIVE_INFINITY
+  const { killedAt = never, cancelled, explained, sectionEndedAt = never } = trouble
   const promoted = promotedAt.find((at) => at >= killedAt)
   const [effect] = first.effects
   const begunAt = Date.parse(effect?.begun_at ?? '')
@@ -72,14 +74,14 @@ export function faultsOf(
     ['nobody was promoted after the kill', promoted !== undefined],
     [
       `the deploy of ${first.version} was not begun before the kill and recorded under the next term`,
-      begunAt <= killedAt && settledAt >= (promoted ?? Number.POSITIVE_INFINITY),
+      begunAt <= killedAt && settledAt >= (promoted ?? never),
     ],
     [`${first.version} was not tried again`, first.job.attempt === 2],
     [`${second.version} ended ${second.job.state}`, second.job.state === 'cancelled'],
     [`${second.version} was cancelled in ${second.job.stage}`, second.job.stage === 'deploy'],
     [
-      `the cancel was not deferred: ${cancelled.state}, ${explained}`,
-      cancelled.state === 'leased' &&
+      `the cancel was not deferred: ${cancelled?.state}, ${explained}`,
+      cancelled?.state === 'leased' &&
         cancelled.cancel_requested_at !== null &&
         cancelled.critical_until !== null &&
         explained === 'cancel_deferred',

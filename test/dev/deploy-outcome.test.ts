@@ -92,9 +92,12 @@ const bad: [fault: string, change: (pair: Pair) => unknown][] = [
   ['v2 was cancelled in test', ({ second }) => Object.assign(second.job, { stage: 'test' })],
   [
     'not deferred: cancelled',
-    ({ trouble }) => Object.assign(trouble.cancelled, { state: 'cancelled' }),
+    ({ trouble }) => Object.assign(trouble.cancelled ?? {}, { state: 'cancelled' }),
   ],
   ['not deferred', ({ trouble }) => Object.assign(trouble, { explained: 'cancel_requested' })],
+  ['not deferred', ({ trouble }) => delete trouble.cancelled],
+  ['before its section ended', ({ trouble }) => delete trouble.sectionEndedAt],
+  ['nobody was promoted', ({ trouble }) => delete trouble.killedAt],
   ['before its section ended', ({ second }) => Object.assign(second.job, { finished_at: at(870) })],
 ]
 

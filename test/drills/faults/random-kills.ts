@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Drill } from '../drill.ts'
 import type { HistoryEvent } from '../history/events.ts'
 import { type EffectStep, indexHistory, type Step } from '../history/indexed.ts'
+import { defaultOptions } from '../history/violation.ts'
 import type { Actor } from '../stage/actors.ts'
 import { Dice } from '../stage/dice.ts'
 import { releaseKind } from '../stage/release.ts'
@@ -88,7 +89,7 @@ function describe(events: HistoryEvent[]): string[] {
   const counts = countsOf(events)
   const { succeeded, failed, cancelled } = counts
   return [
-    `${counts.releases} releases, ${counts.retries} of them retries: ${succeeded} succeeded, ${failed} failed, ${cancelled} cancelled`,
+    `${counts.releases} releases, ${counts.retries} of them retries: ${succeeded} succeeded, ${cancelled} cancelled, ${failed} failed (${counts.spent} by a sixth lost lease)`,
     `${counts.acts} acts outside; ledger: ${counts.committed} committed, ${counts.inDoubt} in doubt, of which ${counts.held} waited for an operator`,
     `${counts.asked} cancels of what was leased, ${counts.waited} of them in a critical section`,
   ]
@@ -110,6 +111,10 @@ function countsOf(events: HistoryEvent[]) {
     succeeded: ended('succeeded'),
     failed: ended('failed'),
     cancelled: ended('cancelled'),
+    spent: releases.filter((steps) => {
+      const last = steps.at(-1)?.after
+      return last?.state === 'failed' && last.lostLeases > defaultOptions.lostLeaseBudget
+    }).length,
     acts: acts.length,
     committed: became('committed'),
     inDoubt: became('in_doubt'),

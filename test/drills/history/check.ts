@@ -9,7 +9,7 @@ import { oneOutcome } from './one-outcome.ts'
 import { oneOwner } from './one-owner.ts'
 import { oneWriter } from './one-writer.ts'
 import { onlyActive } from './only-active.ts'
-import type { CheckOptions, Rule, Violation } from './violation.ts'
+import { type CheckOptions, defaultOptions, type Rule, type Violation } from './violation.ts'
 
 /** By the numbers of DESIGN 3. */
 export const rulesByInvariant = new Map<number, Rule[]>([
@@ -26,10 +26,7 @@ export const rulesByInvariant = new Map<number, Rule[]>([
 
 /** Everything in a history that should not have been. It has to begin with an empty database, before the
  *  first promotion: what came before its first line would look as if nobody had asked for it. */
-export function check(
-  events: HistoryEvent[],
-  options: CheckOptions = { lostLeaseBudget: 5 },
-): Violation[] {
+export function check(events: HistoryEvent[], options: CheckOptions = defaultOptions): Violation[] {
   const history = indexHistory(events)
   const violations: Violation[] = []
   for (const [invariant, rules] of rulesByInvariant) {

@@ -21,6 +21,8 @@ process.on('SIGTERM', () => stopping.abort())
 
 const againMs = 100
 const lookMs = 1_000
+/** Where a cancel is to come in the critical section, that lasts for some looks, and for some heartbeats. */
+const inSection = { lookMs: 250, sectionMs: 1_500 }
 /** A cancel at any time comes within so many steps of the job's work. */
 const cancelWithinSteps = 12
 const doubts = ['hold', 'reconcile', 'retry'] as const
@@ -54,7 +56,9 @@ async function insist<T>(call: () => Promise<T>): Promise<T | undefined> {
 
 async function release(n: number): Promise<void> {
   const plan = planOf(n)
-  const job = jobOf({ ms: workMs, onDoubt: doubts[n % 3] ?? 'hold', breaks: plan.breaks })
+  const onDoubt = doubts[n % 3] ?? 'hold'
+  const sectionMs = plan.cancel === 'section' ? inSection.sectionMs : workMs
+  const job = jobOf({ ms: workMs, sectionMs, onDoubt, breaks: plan.breaks })
   const key = `${actor}-${process.pid}-${n}`
   const submitted = await insist(() => client.submit({ ...job, idempotency_key: key }))
   if (!submitted) throw new Error(`${key} was refused`)
@@ -66,8 +70,9 @@ async function release(n: number): Promise<void> {
 
 /** To its end. */
 async function see(id: string, plan: Plan): Promise<Job> {
+  const waitMs = plan.cancel === 'section' ? inSection.lookMs : lookMs
   for (;;) {
-    const job = await insist(() => client.waitForJob(id, lookMs))
+    const job = await insist(() => client.waitForJob(id, waitMs))
     if (job?.finished_at) return job
     if (job) await insist(() => attend(job, plan))
   }

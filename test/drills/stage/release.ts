@@ -18,6 +18,8 @@ export const releaseKind = 'release'
 export interface Release {
   /** How long each step takes. */
   ms: number
+  /** How long its critical section goes on after the deploy. */
+  sectionMs: number
   onDoubt: OnDoubt
   /** The attempt that deploys it fails for good. */
   breaks: boolean
@@ -41,7 +43,7 @@ export async function workOn(
   outside: Outside,
 ): Promise<unknown> {
   const { job, signal } = context
-  const { ms, onDoubt, breaks } = job.payload as Release
+  const { ms, sectionMs, onDoubt, breaks } = job.payload as Release
   if (job.stage !== 'deploy') {
     await sleep(ms, undefined, { signal })
     return { fence: job.fence }
@@ -49,7 +51,7 @@ export async function workOn(
   const acting = new Acting(context, actor, outside, ms)
   await context.critical(async () => {
     await acting.once('deploy', onDoubt)
-    await sleep(ms)
+    await sleep(sectionMs)
   })
   signal.throwIfAborted()
   await acting.once('announce', 'retry')
