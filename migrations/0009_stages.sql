@@ -77,6 +77,7 @@ CREATE TABLE transitions (
     CHECK ((committed_move IS NOT NULL) = (outcome IS NOT DISTINCT FROM 'committed'))
 );
 CREATE UNIQUE INDEX transitions_live ON transitions (job_id) WHERE ended_at IS NULL;
+CREATE INDEX transitions_displaced ON transitions (job_id) WHERE outcome = 'taken_over';
 CREATE INDEX transitions_expiring ON transitions (expires_at, job_id) WHERE ended_at IS NULL;
 
 ALTER TABLE attempts ADD COLUMN stage text;

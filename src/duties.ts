@@ -47,7 +47,8 @@ function phasesOf({ lostLeaseBudget }: Config, log: Log, parts: Parts): Phase[] 
   ]
 }
 
-function sweepsOf(
+/** What a leader repeats while its gate is open. */
+export function sweepsOf(
   { lostLeaseBudget, timings }: Config,
   log: Log,
   { db, doors, wiring }: Parts,

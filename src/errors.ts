@@ -87,3 +87,8 @@ export function tooLarge(path: string, maxBytes: number): AppError {
   const message = `at most ${maxBytes} bytes of JSON`
   return new AppError('payload_too_large', `${path}: ${message}`, { faults: [{ path, message }] })
 }
+
+/** Whoever asks next would be told the same. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'database_unavailable'
+}

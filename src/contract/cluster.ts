@@ -74,7 +74,7 @@ export const Reaper = z
   .object({
     tiers: z.record(z.string(), Count).meta({
       description:
-        'Leases that did not end by a report, by who found that they were over; transition_expired: moves that were owned beyond their ceiling.',
+        'Leases that did not end by a report, by who found that they were over; transition_expired: moves that were owned beyond their ceiling, and ended by the sweep.',
     }),
     deferrals: z.record(z.string(), Count).meta({
       description: 'How often the deadlines of all leases were moved, by why.',

@@ -75,6 +75,8 @@ export const limits = {
   effects: 1_000,
   lockMetadataBytes: 4 * 1024,
   stages: 32,
+  /** Of all jobs of a batch: their kinds may be as many new classes. */
+  batchStages: 5_000,
 } as const
 
 export const PageQuery = {

@@ -189,7 +189,18 @@ export const SubmitCreated = z.object({ job: Job })
 export const SubmitReplayed = z.object({ job: Job, replayed: z.literal(true) })
 export type SubmitAnswer = { job: Job; replayed?: true }
 
-export const BatchSubmit = z.strictObject({ jobs: z.array(JobSubmit).min(1).max(limits.batchJobs) })
+const tooManyStages = `must have ${limits.batchStages} stages or fewer in all`
+
+export const BatchSubmit = z.strictObject({
+  jobs: z
+    .array(JobSubmit)
+    .min(1)
+    .max(limits.batchJobs)
+    .refine(
+      (jobs) => jobs.reduce((n, { stages = [] }) => n + stages.length, 0) <= limits.batchStages,
+      tooManyStages,
+    ),
+})
 export const BatchAnswer = z.object({
   results: z.array(z.object({ id: JobId, created: z.boolean() })),
 })

@@ -31,16 +31,22 @@ export const Transition = z
   })
   .meta({ id: 'Transition' })
 export type Transition = z.infer<typeof Transition>
+export const TransitionHeaders = z.object({
+  'idempotency-key': IdempotencyKey.optional().meta({ description: 'As idempotency_key.' }),
+})
+
+const bootId = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,64}$/, 'must be 1 to 64 printable ASCII characters without blanks')
 
 /** Owns the next move of a job before it is made, for what must be done first. */
 export const TransitionBegin = z
   .strictObject({
     ...expected,
     owner: Name.meta({ description: 'Who; bound to the token that it begins with.' }),
-    boot_id: z
-      .string()
-      .regex(/^[\x21-\x7e]{1,64}$/, 'must be 1 to 64 printable ASCII characters without blanks')
-      .meta({ description: 'New with each start of the owner: a new one ends what it had begun.' }),
+    boot_id: bootId.meta({
+      description: 'New with each start of the owner: a new one ends what it had begun.',
+    }),
     ceiling_ms: z
       .number()
       .int()
@@ -74,14 +80,20 @@ export const TransitionAbandon = z
     token: token.optional(),
     force: z.literal(true).optional().meta({ description: 'Whoever owns it. Audited.' }),
     note: Text(2_000).min(1).optional().meta({ description: 'With force: why.' }),
+    owner: Name.optional().meta({
+      description: 'With force: from this owner only; else 409 transition_owned.',
+    }),
+    boot_id: bootId.optional().meta({ description: 'With force: from this process only.' }),
   })
-  .superRefine(({ token, force, note }, context) => {
+  .superRefine(({ token, force, note, owner, boot_id }, context) => {
     const refuse = (path: string, message: string) =>
       context.addIssue({ code: 'custom', path: [path], message })
     if (token === undefined && !force) refuse('token', 'is missing; or give force and note')
     if (token !== undefined && force) refuse('force', 'not with a token')
     if (force && note === undefined) refuse('note', 'say why it is taken by force')
-    if (!force && note !== undefined) refuse('note', 'only with force')
+    for (const [path, given] of Object.entries({ note, owner, boot_id })) {
+      if (!force && given !== undefined) refuse(path, 'only with force')
+    }
   })
   .meta({ id: 'TransitionAbandon' })
 export type TransitionAbandon = z.infer<typeof TransitionAbandon>
@@ -111,8 +123,11 @@ export const TransitionAnswer = z.object({
 })
 export type TransitionAnswer = z.infer<typeof TransitionAnswer>
 
+/** As Postgres counts them. */
+const maxMove = 2_147_483_647
+
 export const MoveListQuery = z.strictObject({
-  cursor: z.coerce.number().int().min(0).optional().meta({
+  cursor: z.coerce.number().int().min(0).max(maxMove).optional().meta({
     description: '`next_cursor` of the page before.',
   }),
   limit: z.coerce.number().int().min(1).max(500).default(100),

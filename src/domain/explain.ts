@@ -99,7 +99,7 @@ function cancelDeferredByOwner({ job }: Snapshot): Reason | undefined {
   const { owner, endsAt } = transition
   return {
     code: 'cancel_deferred',
-    detail: `a cancel waits for ${owner}, who owns the next move, ${untilAtLatest(endsAt)}`,
+    detail: `a cancel waits for ${owner}, who owns the next move; ${howItEnds(endsAt)}`,
     facts: { until: endsAt, requested_at: cancelRequestedAt, reason: cancelReason },
   }
 }
@@ -110,15 +110,15 @@ function transitionOwned({ job }: Snapshot): Reason | undefined {
   const { owner, bootId, begunAt, endsAt } = transition
   return {
     code: 'transition_owned',
-    detail: `${owner} owns the next move, from stage ${stage}, ${untilAtLatest(endsAt)}`,
+    detail: `${owner} owns the next move, from stage ${stage}; ${howItEnds(endsAt)}`,
     facts: { stage, move, owner, boot_id: bootId, begun_at: begunAt, ends_at: endsAt },
   }
 }
 
-function untilAtLatest(endsAt: string | null): string {
+function howItEnds(endsAt: string | null): string {
   return endsAt === null
-    ? 'and no replica leads that could end it'
-    : `until ${endsAt} at the latest`
+    ? 'no replica leads that could end it'
+    : `from ${endsAt} on others may end it`
 }
 
 function decisionMissing({ job }: Snapshot): Reason | undefined {
@@ -152,11 +152,17 @@ function succeeded({ job }: Snapshot): Reason {
 }
 
 function failed({ job }: Snapshot): Reason {
-  const { finishedAt, attempt, maxAttempts, lostLeases, retriedAs, error } = job
+  const { finishedAt, attempt, maxAttempts, lostLeases, retriedAs, error, stage } = job
   const next = retriedAs === null ? '' : `; it is retried as ${retriedAs}`
+  const spent = `after ${attempt} of ${maxAttempts} attempts and ${lostLeases} lost leases`
+  const where = stage === null ? '' : ` at stage ${stage}`
+  const how =
+    error?.code === 'rejected'
+      ? `rejected${where}`
+      : `${error?.code ?? 'no error was told'}${where}, ${spent}`
   return {
     code: 'failed',
-    detail: `${error?.code ?? 'no error was told'}, after ${attempt} of ${maxAttempts} attempts and ${lostLeases} lost leases${next}`,
+    detail: `${how}${next}`,
     facts: {
       finished_at: finishedAt,
       error,

@@ -46,8 +46,8 @@ export class Transitions {
       method: 'POST',
       path: pathOf(jobId, 'transition/abandon'),
       body: abandon,
-      // By force, a second one would meet whoever owns it next.
-      isRepeatable: abandon.token !== undefined,
+      // By force, a second one might meet whoever owns it next.
+      isRepeatable: abandon.token !== undefined || abandon.boot_id !== undefined,
     })
     return job
   }

@@ -30,7 +30,7 @@ export interface BulkOptions {
 }
 
 /** Of one call, and so of one transaction: far within its timeouts. */
-const most = { jobs: 500, payloadBytes: 16_000_000 }
+const most = { jobs: 500, bytes: 16_000_000 }
 
 /** Acts on many jobs by filter. A call is one transaction, its audit included: whatever becomes of its answer, what
  *  was done was done as a whole, matches no more, and is told. */
@@ -78,9 +78,9 @@ export class Bulk {
   async #page(match: BulkMatch): Promise<{ ids: string[]; isCut: boolean }> {
     const found = await listMatches(this.#o.db, match, most.jobs + 1)
     let bytes = 0
-    const fits = found.findIndex(({ payload_bytes }, index) => {
-      bytes += payload_bytes
-      return index === most.jobs || (index > 0 && bytes > most.payloadBytes)
+    const fits = found.findIndex((job, index) => {
+      bytes += job.bytes
+      return index === most.jobs || (index > 0 && bytes > most.bytes)
     })
     const page = fits < 0 ? found : found.slice(0, fits)
     return { ids: page.map(({ id }) => id), isCut: page.length < found.length }

@@ -1,7 +1,7 @@
 import { limits } from '../contract/common.ts'
 import type { EffectBegun } from '../contract/effects.ts'
 import { hasSettled, judgeBegin, maySettle, wasTold } from '../domain/effect.ts'
-import { endByDoubt, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
+import { endByDoubt, type LeaseEnd } from '../domain/lease.ts'
 import { AppError } from '../errors.ts'
 import {
   type Begun,
@@ -68,9 +68,10 @@ export async function begin(
       return answerOf(await beginEffectUnlessCommitted(tx, key, lease, onDoubt), 'proceed')
     case 'in_doubt': {
       if (verdict.write === 'nothing') return answerOf(effect, 'in_doubt')
-      const holds = verdict.write === 'hold'
-      const told = await recordDoubtIfUnsettled(tx, key, lease, holds)
-      if (holds) ends.push(await takeAway(tx, standing.job, key))
+      const end = verdict.write === 'hold' ? endByDoubt(standing.job, key) : undefined
+      // A job that is cancelled by it waits for no operator.
+      const told = await recordDoubtIfUnsettled(tx, key, lease, end?.to === 'waiting')
+      if (end) ends.push(await takeAway(tx, end))
       return answerOf(told, 'in_doubt')
     }
   }
@@ -101,8 +102,7 @@ export async function settle(
 }
 
 /** From its executor: an operator decides how it goes on. */
-async function takeAway(tx: Queryable, job: LockedJob, key: string): Promise<LeaseEnd> {
-  const end = endByDoubt(job, key)
+async function takeAway(tx: Queryable, end: LeaseEnd): Promise<LeaseEnd> {
   await endLeasesIfFenced(tx, [end])
   return end
 }

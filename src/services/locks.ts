@@ -11,7 +11,7 @@ import type {
   LockReleased,
 } from '../contract/locks.ts'
 import { lockTiming } from '../domain/lock.ts'
-import { AppError, invalid } from '../errors.ts'
+import { AppError, invalid, isUnavailable } from '../errors.ts'
 import type { Doors } from '../sql/doors.ts'
 import {
   acquireLockIfFree,
@@ -166,10 +166,6 @@ function toHolding({ tokenId, role }: Bearer, name: string, body: LockAcquire): 
     ttl_ms,
     valid_ms: lockTiming(ttl_ms).valid_ms,
   }
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof AppError && error.code === 'database_unavailable'
 }
 
 function jobIsOver(jobId: string): AppError {

@@ -1,4 +1,3 @@
-import type { TransitionAnswer } from '../contract/transitions.ts'
 import {
   type Expected,
   marksOf,
@@ -9,8 +8,8 @@ import {
   targetOf,
 } from '../domain/stage.ts'
 import { AppError, invalid } from '../errors.ts'
-import { findJobs, type PlacedRow } from '../sql/jobs.ts'
-import { moveJobIfThere, type NewMove, recordMove } from '../sql/moves.ts'
+import type { PlacedRow } from '../sql/jobs.ts'
+import { type MoveRow, moveJobIfThere, type NewMove, recordMove } from '../sql/moves.ts'
 import type { Queryable } from '../sql/pool.ts'
 import {
   approveStage,
@@ -80,32 +79,51 @@ export function judge(job: PipelineRow, expected: Expected): void {
 
 type Owner = Pick<TransitionRow, 'owner' | 'boot_id' | 'token_id'>
 
-/** Nobody owns the job's next move from here on, or `by` does: then theirs is returned. One that is past its ceiling is
- *  ended, as is one of an earlier boot of the same owner. Throws transition_owned. */
-export async function clearTheWay(
-  tx: Queryable,
-  job: PipelineRow,
-  by?: Owner,
-): Promise<TransitionRow | undefined> {
+interface Cleared {
+  /** Theirs, who asked. */
+  live?: TransitionRow
+  /** Whose was ended; for the audit. */
+  displaced?: Omit<Owner, 'token_id'> & { outcome: TransitionOutcome }
+}
+
+/** Nobody owns the job's next move from here on, or `by` does. One that is past its ceiling is ended, as is one of an
+ *  earlier boot of the same owner. Throws transition_owned. */
+export async function clearTheWay(tx: Queryable, job: PipelineRow, by?: Owner): Promise<Cleared> {
   const live = await owned(tx, job)
-  if (!live) return undefined
+  if (!live) return {}
   const { owner, boot_id, token, is_expired } = live
   const isTheirs = by !== undefined && by.owner === owner && by.token_id === live.token_id
-  if (isTheirs && by.boot_id === boot_id) return live
-  if (!isTheirs && !is_expired) {
-    const { begun_at, expires_at } = live
-    throw new AppError('transition_owned', `${owner} owns the next move until ${expires_at}`, {
-      facts: { owner, boot_id, begun_at, expires_at },
-    })
+  const isSame = isTheirs && by.boot_id === boot_id
+  if (isSame && !is_expired) return { live }
+  if (!isTheirs && !is_expired) throw ownedByAnother(live)
+  const outcome = isTheirs && !isSame ? 'taken_over' : 'expired'
+  if (!(await endTransitionIfLive(tx, token, outcome))) {
+    throw new Error(`a transition of job ${job.id} changed under its lock`)
   }
-  const taken = await endTransitionIfLive(tx, token, isTheirs ? 'taken_over' : 'expired')
-  if (!taken) throw new Error(`a transition of job ${job.id} changed under its lock`)
-  return undefined
+  return { displaced: { owner, boot_id, outcome } }
 }
 
 /** Who owns the job's next move. */
-export async function owned(tx: Queryable, { id, waiting_for }: PipelineRow) {
+async function owned(tx: Queryable, { id, waiting_for }: PipelineRow) {
   return waiting_for === 'transition' ? await findLiveTransition(tx, id) : undefined
+}
+
+/** Who owns it, where it is whom the caller means. Throws transition_owned. */
+export async function ownedBy(
+  tx: Queryable,
+  job: PipelineRow,
+  meant: { owner?: string | undefined; boot_id?: string | undefined },
+) {
+  const live = await owned(tx, job)
+  const { owner = live?.owner, boot_id = live?.boot_id } = meant
+  if (live && (live.owner !== owner || live.boot_id !== boot_id)) throw ownedByAnother(live)
+  return live
+}
+
+function ownedByAnother({ owner, boot_id, begun_at, expires_at }: TransitionRow): AppError {
+  return new AppError('transition_owned', `${owner} owns the next move until ${expires_at}`, {
+    facts: { owner, boot_id, begun_at, expires_at },
+  })
 }
 
 export interface Move extends Pick<NewMove, 'by'> {
@@ -116,6 +134,7 @@ export interface Move extends Pick<NewMove, 'by'> {
   keyed?: { idempotency_key: string; body_hash: Buffer } | null
   /** Who owned it. */
   owner?: string
+  displaced?: Cleared['displaced']
 }
 
 /** One move and all that goes with it: the job, its stages, the history, the audit. */
@@ -123,11 +142,11 @@ export async function makeMove(
   tx: Queryable,
   actor: Actor,
   job: PipelineRow,
-  { from, target, by, to, reason, keyed, owner }: Move,
-): Promise<{ answer: TransitionAnswer; moved: PlacedRow[] }> {
-  const row = await moveJobIfThere(tx, job, target)
+  { from, target, by, to, reason, keyed, owner, displaced }: Move,
+): Promise<{ placed: PlacedRow; moved: MoveRow }> {
+  const placed = await moveJobIfThere(tx, job, target)
   // It was judged under its lock: a miss is a fault of ours, and nothing may commit.
-  if (!row) throw new Error(`job ${job.id} changed under its lock`)
+  if (!placed) throw new Error(`job ${job.id} changed under its lock`)
   const { undoneFrom, isApproved } = marksOf(from, target)
   if (undoneFrom !== undefined) await undoStagesFrom(tx, job.id, undoneFrom)
   if (isApproved) await approveStage(tx, job.id, from.position)
@@ -139,11 +158,9 @@ export async function makeMove(
     idempotency_key,
     body_hash,
   })
-  const facts = { from: from.name, to, move: moved.move, ...(owner && { owner }) }
+  const facts = { from: from.name, to, move: moved.move, owner, displaced }
   await audit(tx, actor, { action: 'job.transition', subject: job.id, reason, facts })
-  const [after] = await findJobs(tx, [job.id], 0)
-  if (!after) throw new Error(`job ${job.id} is gone from under its lock`)
-  return { answer: { job: after, moved }, moved: [row] }
+  return { placed, moved }
 }
 
 export function staleToken(outcome: TransitionOutcome | null | undefined): AppError {

@@ -9,9 +9,9 @@ import type {
   TransitionBegun,
   TransitionCommit,
 } from '../contract/transitions.ts'
-import { AppError } from '../errors.ts'
+import { AppError, isUnavailable } from '../errors.ts'
 import type { Doors } from '../sql/doors.ts'
-import { findJobs, type PlacedRow } from '../sql/jobs.ts'
+import type { PlacedRow } from '../sql/jobs.ts'
 import { findMove, findMoveByKey, listMoves } from '../sql/moves.ts'
 import type { Queryable } from '../sql/pool.ts'
 import type { PipelineRow } from '../sql/stages.ts'
@@ -21,18 +21,21 @@ import {
   holdForTransition,
   insertTransition,
   releaseFromTransition,
+  wasTakenOver,
 } from '../sql/transitions.ts'
 import { type Actor, audit } from './audit.ts'
 import { hashOf } from './body-hash.ts'
 import type { Jobs, Reader } from './jobs.ts'
+import { Lanes } from './lane.ts'
 import { beingCancelled } from './lease-calls.ts'
 import {
   clearTheWay,
   findStage,
   judge,
   lockJob,
+  type Move,
   makeMove,
-  owned,
+  ownedBy,
   pathTo,
   staleToken,
 } from './moving.ts'
@@ -53,6 +56,8 @@ type Done<T> = ({ answer: T } | { refusal: AppError }) & { moved: PlacedRow[] }
  *  job: of any number of concurrent callers one moves it, and the rest are told where it is. */
 export class Transitions {
   readonly #o: TransitionsOptions
+  /** Who would move the same job asks in turn: they would wait for its row, each with a session of the pool. */
+  readonly #lanes = new Lanes(isUnavailable)
 
   constructor(options: TransitionsOptions) {
     this.#o = options
@@ -65,48 +70,44 @@ export class Transitions {
     jobId: string,
     { idempotency_key: key, ...body }: Transition,
   ): Promise<TransitionAnswer> {
-    return await this.#act(async (tx) => {
-      const job = await lockJob(tx, jobId)
+    return await this.#act(jobId, async (tx, job) => {
       const hash = hashOf(body)
       const before = key === undefined ? undefined : await findMoveByKey(tx, job.id, key)
       if (before) {
         const { body_hash, ...moved } = before
         if (!body_hash.equals(hash)) throw mismatch(moved.move)
-        return replay({ job: await read(tx, job.id), moved })
+        return replay({ job: await this.#read(tx, job.id), moved })
       }
       const stages = await findStage(tx, job, body.expected_stage)
       const target = pathTo(stages, body.to)
       judge(job, body)
-      await clearTheWay(tx, job)
+      const { displaced } = await clearTheWay(tx, job)
       if (job.cancel_requested_at !== null) return await refuseCancelled(tx, job)
       const keyed = key === undefined ? null : { idempotency_key: key, body_hash: hash }
       const { from } = stages
-      return await makeMove(tx, actor, job, { from, target, by: 'transition', keyed, ...body })
+      const move = { from, target, by: 'transition', keyed, displaced, ...body } as const
+      return await this.#move(tx, actor, job, move)
     })
   }
 
-  /** Again by the same owner and boot: the same token. Throws as transition does. */
+  /** Again by the same owner and boot: the same token. Throws as transition does, and stale_token for a process that a
+   *  new one of its owner came after. */
   async begin(actor: Actor, jobId: string, body: TransitionBegin): Promise<TransitionBegun> {
     const { owner, boot_id, ceiling_ms } = body
-    return await this.#act(async (tx) => {
-      const job = await lockJob(tx, jobId)
+    return await this.#act(jobId, async (tx, job) => {
       const { from } = await findStage(tx, job, body.expected_stage)
       judge(job, body)
-      const live = await clearTheWay(tx, job, { owner, boot_id, token_id: actor.tokenId })
+      const by = { owner, boot_id, token_id: actor.tokenId }
+      if (await wasTakenOver(tx, job.id, by)) throw staleToken('taken_over')
+      const { live, displaced } = await clearTheWay(tx, job, by)
       if (live) return { answer: toBegun(live), moved: [] }
       if (job.cancel_requested_at !== null) return await refuseCancelled(tx, job)
       const where = { job_id: job.id, stage: from.name, move: job.move }
       if (job.waiting_for !== 'transition' && !(await holdForTransition(tx, where))) {
         throw new Error(`job ${job.id} changed under its lock`)
       }
-      const begun = await insertTransition(tx, {
-        ...where,
-        owner,
-        boot_id,
-        token_id: actor.tokenId,
-        ceiling_ms,
-      })
-      const facts = { stage: from.name, move: job.move, owner, boot_id }
+      const begun = await insertTransition(tx, { ...where, ...by, ceiling_ms })
+      const facts = { stage: from.name, move: job.move, owner, boot_id, displaced }
       await audit(tx, actor, { action: 'transition.begin', subject: job.id, facts })
       return { answer: toBegun(begun), moved: [] }
     })
@@ -118,15 +119,14 @@ export class Transitions {
     jobId: string,
     { token, to, reason }: TransitionCommit,
   ): Promise<TransitionAnswer> {
-    return await this.#act(async (tx) => {
-      const job = await lockJob(tx, jobId)
+    return await this.#act(jobId, async (tx, job) => {
       const transition = await findTransition(tx, job.id, token)
       if (!transition) throw staleToken(undefined)
       const { stage, outcome, committed_move, owner } = transition
       if (committed_move !== null) {
         const moved = await findMove(tx, job.id, committed_move)
         if (moved?.to_stage !== to) throw staleToken(outcome)
-        return replay({ job: await read(tx, job.id), moved })
+        return replay({ job: await this.#read(tx, job.id), moved })
       }
       const stages = await findStage(tx, job, stage)
       const { from } = stages
@@ -135,19 +135,22 @@ export class Transitions {
       if (!(await endTransitionIfLive(tx, token, 'committed', job.move + 1))) {
         throw staleToken(outcome)
       }
-      return await makeMove(tx, actor, job, { from, target, by: 'commit', to, reason, owner })
+      return await this.#move(tx, actor, job, { from, target, by: 'commit', to, reason, owner })
     })
   }
 
-  /** The job is what it was. By force it is taken from whoever owns it. Throws stale_token. */
-  async abandon(actor: Actor, jobId: string, { token, note }: TransitionAbandon): Promise<Job> {
-    return await this.#act(async (tx) => {
-      const job = await lockJob(tx, jobId)
+  /** The job is what it was. By force it is taken from whoever owns it, or from the one that is named. Throws
+   *  stale_token, and transition_owned where another than that owns it. */
+  async abandon(actor: Actor, jobId: string, abandon: TransitionAbandon): Promise<Job> {
+    const { token, note } = abandon
+    return await this.#act(jobId, async (tx, job) => {
       const transition =
-        token === undefined ? await owned(tx, job) : await findTransition(tx, job.id, token)
+        token === undefined
+          ? await ownedBy(tx, job, abandon)
+          : await findTransition(tx, job.id, token)
       const outcome = token === undefined ? 'forced' : 'abandoned'
       if (!transition) throw staleToken(undefined)
-      if (transition.outcome === outcome) return { answer: await read(tx, job.id), moved: [] }
+      if (transition.outcome === outcome) return { answer: await this.#read(tx, job.id), moved: [] }
       if (!(await endTransitionIfLive(tx, transition.token, outcome))) {
         throw staleToken(transition.outcome)
       }
@@ -159,7 +162,7 @@ export class Transitions {
         reason: note,
         facts: { stage, move: transition.move, owner, boot_id },
       })
-      return { answer: await read(tx, job.id), moved }
+      return { answer: await this.#read(tx, job.id), moved }
     })
   }
 
@@ -174,9 +177,24 @@ export class Transitions {
     return { moves: page, next_cursor: moves.length > limit && last ? last.move : null }
   }
 
-  async #act<T>(fn: (tx: Queryable) => Promise<Done<T>>): Promise<T> {
+  async #move(tx: Queryable, actor: Actor, job: PipelineRow, move: Move) {
+    const { placed, moved } = await makeMove(tx, actor, job, move)
+    return { answer: { job: await this.#read(tx, job.id), moved }, moved: [placed] }
+  }
+
+  async #read(tx: Queryable, jobId: string): Promise<Job> {
+    const [job] = await this.#o.jobs.read(tx, [jobId])
+    if (!job) throw new Error(`job ${jobId} is gone from under its lock`)
+    return job
+  }
+
+  async #act<T>(
+    jobId: string,
+    fn: (tx: Queryable, job: PipelineRow) => Promise<Done<T>>,
+  ): Promise<T> {
     const { doors, onPlaced } = this.#o
-    const done = await doors.asClient(fn)
+    const act = () => doors.asClient(async (tx) => await fn(tx, await lockJob(tx, jobId)))
+    const done = await this.#lanes.run(jobId.toLowerCase(), act)
     onPlaced(done.moved)
     if ('refusal' in done) throw done.refusal
     return done.answer
@@ -190,12 +208,6 @@ async function refuseCancelled(tx: Queryable, { id }: PipelineRow) {
 
 function replay(answer: Omit<TransitionAnswer, 'replayed'>): Done<TransitionAnswer> {
   return { answer: { ...answer, replayed: true }, moved: [] }
-}
-
-async function read(tx: Queryable, jobId: string): Promise<Job> {
-  const [job] = await findJobs(tx, [jobId], 0)
-  if (!job) throw new Error(`job ${jobId} is gone from under its lock`)
-  return job
 }
 
 function toBegun({ token, expires_at }: TransitionBegun): TransitionBegun {

@@ -21,8 +21,10 @@ export function listMatches(
   db: Queryable,
   match: BulkMatch,
   limit: number,
-): Promise<{ id: string; payload_bytes: number }[]> {
-  const page = matching(match).select(['j.id', 'j.payload_bytes']).orderBy('j.id', 'desc')
+): Promise<{ id: string; bytes: number }[]> {
+  const page = matching(match)
+    .select(['j.id', sql<number>`j.payload_bytes + j.results_bytes`.as('bytes')])
+    .orderBy('j.id', 'desc')
   return rowsOf(db, page.limit(limit))
 }
 

@@ -7,7 +7,7 @@ import { standingColumns } from './executor-health.ts'
 import { waitingFor } from './jobs.ts'
 import { isLed, isServed } from './leader.ts'
 import type { Queryable } from './pool.ts'
-import { instant, type LiveTransition } from './stages.ts'
+import { instant, type LiveTransition, rejection } from './stages.ts'
 
 /** What explaining a job rests on. Reads alone, each bounded; what has to be judged against the time is judged here,
  *  by the database's clock (invariant 8). */
@@ -84,7 +84,8 @@ export async function findExplained(
     text: `
       SELECT j.state, j.queue, c.requires, j.class_id, j.scheduled, j.run_at,
         j.run_at <= statement_timestamp() AS is_due, j.claim_at::text AS claim_at,
-        j.fence, j.attempt, j.max_attempts, j.lost_leases, a.outcome AS last_outcome, a.error,
+        j.fence, j.attempt, j.max_attempts, j.lost_leases, a.outcome AS last_outcome,
+        coalesce(${rejection}, a.error) AS error,
         j.cancel_requested_at, j.cancel_reason, j.cancel_told_at,
         CASE WHEN j.cancel_told_at IS NOT NULL
           THEN greatest(j.cancel_told_at, o.at) + ${afterMs('$3')} END AS cancel_ends_at,

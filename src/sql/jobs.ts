@@ -124,7 +124,7 @@ export async function findJobs(
           'cap_ms', j.backoff_cap_ms) AS backoff,
         CASE WHEN j.state <> 'succeeded' THEN NULL WHEN j.stage IS NULL THEN a.result
           ELSE (${resultOfStage}) END AS result,
-        coalesce(CASE WHEN j.stage IS NOT NULL THEN (${rejection}) END, a.error) AS error,
+        coalesce(${rejection}, a.error) AS error,
         CASE WHEN j.stage IS NULL THEN '[]' ELSE (${stagesOfJob}) END AS stages,
         CASE WHEN j.waiting_for = 'transition' THEN (${liveTransition}) END AS transition,
         s.critical_until
@@ -182,8 +182,8 @@ export function listJobs(db: Queryable, filter: JobFilter): Promise<ListedJobRow
     .select(sql<JobSummaryRow['waiting_for']>`${sql.raw(waitingFor)}`.as('waiting_for'))
     .select(sql<string | null>`${sql.raw(shownKey)}`.as('idempotency_key'))
     .select(
-      sql<string | null>`CASE WHEN j.state = 'failed' THEN (
-        SELECT error->>'code' FROM attempts WHERE job_id = j.id ORDER BY fence DESC LIMIT 1) END`.as(
+      sql<string | null>`CASE WHEN j.state = 'failed' THEN coalesce(${sql.raw(rejection)}, (
+        SELECT error FROM attempts WHERE job_id = j.id ORDER BY fence DESC LIMIT 1))->>'code' END`.as(
         'error_code',
       ),
     )

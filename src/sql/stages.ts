@@ -57,10 +57,10 @@ export const stagesOfJob = `
 export const resultOfStage = `
   SELECT s.result FROM stages s WHERE s.job_id = j.id AND s.name = j.stage`
 
-/** Why the job `j` failed whose last move was a rejection. */
-export const rejection = `
+/** Why the job `j` failed whose last move was a rejection; null: it was none. */
+export const rejection = `CASE WHEN j.stage IS NOT NULL THEN (
   SELECT json_build_object('code', 'rejected', 'message', coalesce(m.reason, ''), 'retryable', false)
-  FROM moves m WHERE m.job_id = j.id AND m.move = j.move AND m.to_stage = 'failed'`
+  FROM moves m WHERE m.job_id = j.id AND m.move = j.move AND m.to_stage = 'failed') END`
 
 /** Who owns the next move of a job. */
 export interface LiveTransition {

@@ -57,6 +57,21 @@ export async function findTransition(
   return rows[0]
 }
 
+/** A new boot of its owner has ended what this one had begun: it is an earlier process, however late it asks. */
+export async function wasTakenOver(
+  tx: Queryable,
+  jobId: string,
+  { owner, boot_id, token_id }: Pick<TransitionRow, 'owner' | 'boot_id' | 'token_id'>,
+): Promise<boolean> {
+  const { rowCount } = await tx.query({
+    name: 'was_transition_taken_over',
+    text: `SELECT FROM transitions WHERE job_id = $1 AND owner = $2 AND boot_id = $3 AND token_id = $4
+      AND outcome = 'taken_over' LIMIT 1`,
+    values: [jobId, owner, boot_id, token_id],
+  })
+  return rowCount === 1
+}
+
 export interface NewTransition {
   job_id: string
   stage: string

@@ -31,6 +31,28 @@ test('payload on stdin, the job in the environment, the last JSON line as result
   })
 })
 
+test('a command is told its stage, and what those before it came to, if that fits into a variable', async () => {
+  const { client, queue } = await startAgent(
+    db,
+    `case $UNDERSTUDY_STAGE in
+      small) echo '{"n":1}' ;;
+      large) printf '"' && head -c 140000 /dev/zero | tr '\\0' x && echo '"' ;;
+    esac
+    [ "$UNDERSTUDY_STAGE" = last ] && printf '"%s"\\n' "\${UNDERSTUDY_RESULTS-none}"
+    [ "$UNDERSTUDY_STAGE" = middle ] && echo "$UNDERSTUDY_RESULTS"
+    exit 0`,
+  )
+  const stages = ['small', 'middle', 'large', 'last'].map((name) => ({ name }))
+  const { job } = await client.submit({ kind: 'x', queue, stages })
+  const done = await client.waitForJob(job.id, 40_000)
+  expect(done.stages.map(({ result }) => result)).toMatchObject([
+    { n: 1 },
+    { small: { n: 1 } },
+    expect.stringMatching(/^x{140000}$/),
+    'none',
+  ])
+})
+
 test('the trace of the job is in TRACEPARENT, never the one that the agent was started in', async () => {
   const env = { TRACEPARENT: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }
   const { api, client, queue } = await startAgent(db, 'echo "\\"$TRACEPARENT\\""', { env })

@@ -13,6 +13,7 @@ import {
   type LockedJob,
 } from '../../src/domain/lease.ts'
 import { judgeReport } from '../../src/domain/report.ts'
+import { resultsBytes } from '../../src/domain/stage.ts'
 
 const leased = (more: Partial<LockedJob> = {}): LockedJob => ({
   id: 'j',
@@ -49,6 +50,12 @@ const ends = fc
     outcome: outcomes,
     retryable: fc.boolean(),
     random: fc.double({ min: 0, max: 0.999, noNaN: true }),
+    next_stage: fc.constantFrom(
+      null,
+      { name: 'work', class_id: 2 },
+      { name: 'manual', class_id: null },
+    ),
+    results_bytes: fc.constantFrom(0, resultsBytes - 4, resultsBytes),
   })
   .map(({ how, outcome, retryable, budget, random, ...row }): LeaseEnd => {
     const job = leased({ ...row, attempt: Math.min(row.attempt, row.max_attempts) })
@@ -75,6 +82,11 @@ test('every end is a legal move, and leaves no owner', () => {
 test('invariant 11: only a failure of its own, or its success, spends an attempt of a job', () => {
   fc.assert(
     fc.property(ends, (end) => {
+      // Each visit of a stage has budgets of its own.
+      if (end.toStage) {
+        expect([end.attempt, end.lostLeases]).toEqual([0, 0])
+        return
+      }
       const spends = ['succeeded', 'failed', 'cancelled'].includes(end.outcome)
       expect(end.attempt).toBe(end.job.attempt - (spends ? 0 : 1))
       expect(end.lostLeases).toBe(end.job.lost_leases + (end.outcome === 'lost' ? 1 : 0))
@@ -123,6 +135,22 @@ test.each([
   const end = endByLoss(leased({ lost_leases }), budget, { tier: 'expired', why: 'gone' })
   expect(end.to).toBe(to)
   expect(end.error?.code).toBe(to === 'failed' ? 'lost_lease_budget_spent' : 'lease_lost')
+})
+
+test('a success moves a job to its next stage, cancelled or not, unless its results are too large', () => {
+  fc.assert(
+    fc.property(ends, (end) => {
+      const { next_stage, results_bytes, cancel_requested_at } = end.job
+      const fits = results_bytes + 'null'.length <= resultsBytes
+      const hasNext = end.outcome === 'succeeded' && next_stage !== null
+      expect(end.toStage).toEqual(hasNext && fits ? next_stage : null)
+      expect(end.resultsBytes).toBe(results_bytes + (hasNext && fits ? 4 : 0))
+      if (!hasNext || cancel_requested_at !== null) return
+      const entered = next_stage.class_id === null ? 'waiting' : 'available'
+      expect(end.to).toBe(fits ? entered : 'failed')
+      expect(end.error?.code).toBe(fits ? undefined : 'results_too_large')
+    }),
+  )
 })
 
 test('final states have no way out', () => {
@@ -183,7 +211,9 @@ test('invariant 6: once its end was asked for, only success keeps a job from bei
   fc.assert(
     fc.property(ends, (end) => {
       if (end.job.cancel_requested_at === null) return
-      expect(end.to).toBe(end.outcome === 'succeeded' ? 'succeeded' : 'cancelled')
+      const isDone = end.outcome === 'succeeded' && end.job.next_stage === null
+      expect(end.to).toBe(isDone ? 'succeeded' : 'cancelled')
+      expect(end.waitingFor).toBe(null)
       expect(end.delayMs).toBe(null)
     }),
   )

@@ -75,7 +75,7 @@ export const mutations: Mutation[] = [
         to: 'CREATE INDEX jobs_idempotency',
       },
       {
-        file: 'src/sql/jobs.ts',
+        file: 'src/sql/submits.ts',
         from: `      ON CONFLICT (queue, idempotency_key)
         WHERE idempotency_key IS NOT NULL AND state <> 'cancelled' DO NOTHING
 `,

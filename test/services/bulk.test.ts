@@ -174,3 +174,11 @@ test('invariant 6: whatever a filter matches that is not final is cancelled, or 
   const listed = [{ job_id: job.job_id, fence: job.fence }]
   expect((await api.heartbeat(executor, epoch, listed)).cancel).toHaveLength(1)
 })
+
+test('a call takes no more than 16 MB of what its jobs were handed by their stages', async () => {
+  const { queue, bulk } = await startRetries(db)
+  await fail(queue, 20)
+  await db.sql('UPDATE jobs SET results_bytes = 1000000 WHERE queue = $1', [queue])
+  const filter = { queue, state: 'failed' }
+  expect((await bulk({ filter })).body).toMatchObject({ matched: 20, changed: 15, remaining: 5 })
+})

@@ -120,6 +120,22 @@ test('invariant 5: within a section effects are begun, though a cancel waits', a
   expect((await beat()).cancel).toHaveLength(1)
 })
 
+test('an effect in doubt holds no job that is cancelled once a section has put the cancel off', async () => {
+  const { api, submit, hold, lose, effects } = await startEffects(db)
+  const job = await submit()
+  const first = await hold()
+  await first.begin('deploy', { on_doubt: 'hold' })
+  await lose(first)
+  const second = await hold()
+  const { executor: executor_id, epoch } = second
+  const section = { executor_id, epoch, fence: second.job.fence, enter: true }
+  await api.must(200, api.post(`/v1/jobs/${job.id}/critical`, section))
+  await api.must(200, api.post(`/v1/jobs/${job.id}/cancel`, {}))
+  expect((await second.begin('deploy')).body).toMatchObject({ outcome: 'in_doubt' })
+  expect(await api.job(job.id)).toMatchObject({ state: 'cancelled' })
+  expect(await effects(job.id)).toMatchObject([{ state: 'in_doubt', holds: false }])
+})
+
 test('a section that is past its ceiling is none: the next one begins anew', async () => {
   const { api, job, critical, beat, cancel } = await startCritical()
   const { critical_until } = (await critical({ enter: true, ceiling_ms: 1_000 })).body

@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { untilServed } from '../support/cuts.ts'
 import { useDatabase } from '../support/database.ts'
 import { startReplica } from '../support/replica.ts'
 import {
@@ -27,6 +26,7 @@ const atFault: [string, string, Body][] = [
   ['abandon', 'token', {}],
   ['abandon', 'note', { force: true }],
   ['abandon', 'note', { token: '01890a5d-ac96-774b-bcce-b302099a8057', note: 'n' }],
+  ['abandon', 'owner', { token: '01890a5d-ac96-774b-bcce-b302099a8057', owner: 'o' }],
   ['abandon', 'force', { token: '01890a5d-ac96-774b-bcce-b302099a8057', force: true, note: 'n' }],
 ]
 
@@ -83,9 +83,7 @@ test('the same owner and boot get the same token; of many who begin at once, on 
   const other = await on.submit(stages)
   const answers = await Promise.all(
     Array.from({ length: 50 }, (_, n) =>
-      untilServed(() =>
-        (n % 2 === 0 ? on : on.as(standby.api)).begin(other.id, 'a', { owner: `o${n}` }),
-      ),
+      (n % 2 === 0 ? on : on.as(standby.api)).begin(other.id, 'a', { owner: `o${n}` }),
     ),
   )
   expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
@@ -131,7 +129,28 @@ test('a new boot of the same owner ends what the one before had begun; nobody el
     facts: { outcome: 'taken_over' },
   })
   expect((await on.abandon(job.id, { token })).body.code).toBe('stale_token')
+  // The boot before it asks late, or again, and takes nothing back: neither now nor after that move.
+  const late = { status: 409, body: { code: 'stale_token', facts: { outcome: 'taken_over' } } }
+  expect(await on.begin(job.id, 'a', { boot_id: 'b1' })).toMatchObject(late)
+  const [entry] = (await api.get('/v1/audit')).body.entries
+  expect(entry).toMatchObject({
+    action: 'transition.begin',
+    facts: { boot_id: 'b2', displaced: { owner: 'o', boot_id: 'b1', outcome: 'taken_over' } },
+  })
   expect((await on.commit(job.id, taken.body.token, 'b')).status).toBe(200)
+  expect(await on.begin(job.id, 'b', { boot_id: 'b1' })).toMatchObject(late)
+  expect((await on.begin(job.id, 'b', { boot_id: 'b2' })).status).toBe(200)
+})
+
+test('past its ceiling the same boot owns it anew, for another ceiling', async () => {
+  const { api, on } = await startPipelines(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '3600000' })
+  const { job, token } = await begun(on, { ceiling_ms: 1 })
+  const anew = () => pastFloor(db, () => on.begin(job.id, 'a', { ceiling_ms: 600_000 }))
+  let answer = await anew()
+  while (answer.body.token === token) answer = await anew()
+  expect((await api.job(job.id)).transition).toMatchObject({ expires_at: answer.body.expires_at })
+  expect((await on.commit(job.id, token, 'b')).body.facts).toEqual({ outcome: 'expired' })
+  expect((await on.commit(job.id, answer.body.token, 'b')).status).toBe(200)
 })
 
 test('by force it is taken from whoever owns it, which is audited', async () => {
@@ -151,6 +170,20 @@ test('by force it is taken from whoever owns it, which is audited', async () => 
     reason: 'its host burned',
     facts: { stage: 'a', move: 0, owner: 'o', boot_id: 'b1' },
   })
+})
+
+test('by force it is taken from whom the caller means, and nobody who came after', async () => {
+  const { on } = await startPipelines(db)
+  const { job, token } = await begun(on)
+  const force = { force: true, note: 'its host burned' }
+  for (const meant of [{ owner: 'p' }, { boot_id: 'b0' }, { owner: 'o', boot_id: 'b0' }]) {
+    expect(await on.abandon(job.id, { ...force, ...meant })).toMatchObject({
+      status: 409,
+      body: { code: 'transition_owned', facts: { owner: 'o', boot_id: 'b1' } },
+    })
+  }
+  expect((await on.begin(job.id, 'a')).body.token).toBe(token)
+  expect((await on.abandon(job.id, { ...force, owner: 'o', boot_id: 'b1' })).status).toBe(200)
 })
 
 test('past its ceiling it is ended by the leader’s sweep, and the job goes on', async () => {

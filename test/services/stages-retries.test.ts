@@ -66,6 +66,15 @@ test('what was rejected, or cancelled at a decision, waits for it again, and nob
         ? on.transition(old.id, 'approve', 'failed', { reason: 'no' })
         : on.post(old.id, 'cancel', {})
     await api.must(200, ended)
+    const [why] = await reasonsOf(api, old.id)
+    const { jobs } = (await api.get(`/v1/jobs?queue=${on.queue}&limit=1`)).body
+    if (end === 'reject') {
+      expect(why).toMatchObject({
+        detail: 'rejected at stage approve',
+        facts: { error: { code: 'rejected', message: 'no' } },
+      })
+      expect(jobs).toMatchObject([{ id: old.id, error_code: 'rejected' }])
+    }
     const job = await retried(on, old.id)
     expect(job).toMatchObject({
       state: 'waiting',

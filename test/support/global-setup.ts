@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { readFile, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import pg from 'pg'
 import type { TestProject } from 'vitest/node'
-import { migrate } from '../../src/sql/migrate.ts'
 import { Surroundings } from './left-behind.ts'
 import { wantedVersion } from './postgres-versions.ts'
 import { startServer } from './server.ts'
+import { makeTemplate } from './template.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -55,19 +55,6 @@ async function mustBeWanted(adminUrl: string) {
   if (process.env.UNDERSTUDY_TEST_POSTGRES && !version.startsWith(`${wantedVersion()}.`)) {
     throw new Error(`Postgres ${wantedVersion()} was asked for; the server is ${version}`)
   }
-}
-
-async function makeTemplate(adminUrl: string, name: string) {
-  const admin = new pg.Client({ connectionString: adminUrl })
-  await admin.connect()
-  await admin.query(`CREATE DATABASE ${name}`)
-  await admin.end()
-  const url = Object.assign(new URL(adminUrl), { pathname: `/${name}` }).href
-  await migrate({ url })
-  const owner = new pg.Client({ connectionString: url })
-  await owner.connect()
-  await owner.query(await readFile(new URL('guard.sql', import.meta.url), 'utf8'))
-  await owner.end()
 }
 
 /** Returns the databases that failed tests left. */

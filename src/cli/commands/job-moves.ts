@@ -105,7 +105,10 @@ async function transition(client: Client, id: string, flags: MoveFlags) {
 
 async function abandonTransition(id: string, { note, json, ...flags }: AbandonFlags) {
   await useClient(flags, async (client) => {
-    const job = await client.transitions.abandon(id, { force: true, note })
+    const { transition } = await client.getJob(id)
+    // From whom the operator has seen, and nobody who came after.
+    const whose = transition && { owner: transition.owner, boot_id: transition.boot_id }
+    const job = await client.transitions.abandon(id, { force: true, note, ...whose })
     if (json) printJson({ job })
     else printLines([`nobody owns its next move; it is ${job.state} at stage ${job.stage}`])
   })

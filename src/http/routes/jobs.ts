@@ -15,9 +15,9 @@ import {
   TraceHeaders,
   Traceparent,
 } from '../../contract/jobs.ts'
-import { invalid } from '../../errors.ts'
 import { access, authorizeQueues } from '../auth.ts'
 import { goneSignal } from '../gone.ts'
+import { withKey } from '../idempotency-key.ts'
 import { logJobs } from '../job-events.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
@@ -160,15 +160,6 @@ function getRoutes(app: Scope, { jobs, tokens }: Services): void {
     },
     (request) => jobs.listAttempts(request.params.id, request.principal),
   )
-}
-
-/** The key may stand in the header or in the body; where it stands in both, it must be the same. */
-function withKey(body: JobSubmit, header: string | undefined): JobSubmit {
-  if (header === undefined) return body
-  if (body.idempotency_key !== undefined && body.idempotency_key !== header) {
-    throw invalid('idempotency_key', 'differs from the header Idempotency-Key')
-  }
-  return { ...body, idempotency_key: header }
 }
 
 function withTrace(body: JobSubmit, { traceparent }: { traceparent?: string | undefined }) {

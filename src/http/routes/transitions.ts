@@ -8,8 +8,10 @@ import {
   TransitionBegin,
   TransitionBegun,
   TransitionCommit,
+  TransitionHeaders,
 } from '../../contract/transitions.ts'
 import { access, actorOf } from '../auth.ts'
+import { withKey } from '../idempotency-key.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
@@ -39,6 +41,7 @@ function transitionRoute(app: Scope, { transitions }: Services): void {
         summary: 'Move a job to another stage: approve, advance, or send back',
         description:
           'Only while no executor works on it. Of any number of callers one moves it; the others get 409 stage_mismatch, with where it is in `facts`. 409 job_leased, job_final, cancel_requested, effect_in_doubt, transition_owned. The same idempotency_key is answered as the first time. Audited. Served by any replica.',
+        headers: TransitionHeaders,
         params: JobParams,
         body: Transition,
         response: {
@@ -48,7 +51,8 @@ function transitionRoute(app: Scope, { transitions }: Services): void {
       },
     },
     (request) => {
-      const { params, body } = request
+      const { headers, params } = request
+      const body = withKey(request.body, headers['idempotency-key'])
       return transitions.transition(actorOf(request), params.id, body)
     },
   )

@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { useDatabase } from '../support/database.ts'
+import type { Call } from './calls.ts'
+import type { Command, Step } from './commands.ts'
+import { explore } from './explore.ts'
+import { Disagreement, Sequence, type System } from './sequence.ts'
+import { World } from './world.ts'
+
+/** A few of the sequences of `npm run test:model`, and that they would not pass if the system were broken. */
+
+const db = useDatabase()
+let world: World
+
+beforeAll(async () => {
+  world = await World.open(db.url)
+})
+afterAll(() => world.close())
+
+test('invariants 1, 2, 3, 5, 6 and 7: calls drawn by lot come to what the model says, some at the same time', async () => {
+  const { failure, runs } = await explore(world, { runs: 5, seed: 5, shrinkMs: 0 })
+  expect(failure?.story.join('\n')).toBeUndefined()
+  expect(runs).toBe(5)
+})
+
+const submit: Command = {
+  do: 'submit',
+  key: null,
+  maxAttempts: 1,
+  delayMin: 0,
+  timeoutMin: null,
+  stages: [],
+  on: 0,
+}
+const poll: Command = { do: 'poll', who: 0, isOld: false, max: 1, at: 'active' }
+const cancel: Command = { do: 'cancel', job: 0, on: 1 }
+const begin: Command = {
+  do: 'begin',
+  lease: 0,
+  as: 'itself',
+  key: 'deploy',
+  onDoubt: 'hold',
+  at: 'active',
+}
+const commit: Command = { do: 'settle', begin: 0, as: 'itself', to: 'committed', at: 'active' }
+const report: Command = {
+  do: 'report',
+  lease: 0,
+  as: 'itself',
+  outcome: 'released',
+  retryable: true,
+  at: 'active',
+}
+const leaveOfOld: Command = {
+  do: 'deregister',
+  who: 0,
+  isOld: false,
+  by: 'executor',
+  at: 'zombie',
+}
+const beat: Command = { do: 'heartbeat', who: 0, isOld: false, mask: 15, at: 'active' }
+
+const lease = 'executor_id = NULL, epoch = NULL, leased_at = NULL, lease_expires_at = NULL'
+const loss = `INSERT INTO attempts (job_id, fence, attempt, executor_id, epoch, outcome, started_at, ended_at)
+  SELECT id, fence, attempt, executor_id, epoch, 'lost', leased_at, clock_timestamp() FROM jobs`
+
+/** What is done behind the back of the system after such a call, and who must notice. */
+const faults: [string, Command[], Call['do'], string, string][] = [
+  [
+    'lets a replica of an older term write',
+    [leaveOfOld],
+    'deregister',
+    'UPDATE executors SET epoch = 7',
+    'invariant 1',
+  ],
+  [
+    'revives a cancelled job',
+    [submit, cancel, beat],
+    'heartbeat',
+    `UPDATE jobs SET state = 'available', finished_at = NULL, cancel_requested_at = NULL`,
+    'invariant 3',
+  ],
+  [
+    'forgets that an effect was committed',
+    [submit, poll, begin, commit, beat],
+    'heartbeat',
+    `UPDATE effects SET state = 'begun', settled_at = NULL`,
+    'invariant 5',
+  ],
+  [
+    'gives up on a cancel',
+    [submit, poll, cancel, beat],
+    'heartbeat',
+    `UPDATE jobs SET state = 'available', ${lease}`,
+    'invariant 6',
+  ],
+  [
+    'takes a lease that has time left',
+    [submit, poll, beat],
+    'heartbeat',
+    `${loss}; UPDATE jobs SET state = 'available', ${lease}`,
+    'invariant 7',
+  ],
+  [
+    'charges a job for an attempt that it never made',
+    [submit],
+    'submit',
+    'UPDATE jobs SET attempt = 1',
+    'the model has no explanation',
+  ],
+]
+
+function answering(call: System['call']): System {
+  return { wipe: () => world.wipe(), look: () => world.look(), call }
+}
+
+function broken(after: Call['do'], sql: string): System {
+  return answering(async (call) => {
+    const answer = await world.call(call)
+    if (call.do === after) await world.tamper(sql)
+    return answer
+  })
+}
+
+async function findingsOf(system: System, commands: Command[]): Promise<string> {
+  const steps: Step[] = [[{ do: 'promote' }], ...commands.map((command): Step => [command])]
+  try {
+    await Sequence.run(system, steps, () => undefined)
+    return 'none'
+  } catch (error) {
+    if (!(error instanceof Disagreement)) throw error
+    return error.story.join('\n')
+  }
+}
+
+test.each(faults)('a system that %s is found out', async (_name, commands, after, sql, finding) => {
+  expect(await findingsOf(broken(after, sql), commands)).toContain(finding)
+})
+
+test('a system that heeds a report of who holds nothing is found out', async () => {
+  const system = answering(async (call) => {
+    const answer = await world.call(call)
+    return call.do === 'report' ? { ok: { status: 'accepted', state: 'available' } } : answer
+  })
+  const found = await findingsOf(system, [submit, poll, { ...report, as: 'other' }])
+  expect(found).toContain('invariant 2')
+  expect(await findingsOf(system, [submit, poll, report, report])).toContain('invariant 3')
+})
+
+test('a sequence that fails is made shorter, and told with what to run to see it again', async () => {
+  const system = broken('submit', 'UPDATE jobs SET attempt = 1')
+  const { failure } = await explore(system, { runs: 20, seed: 1 })
+  const steps = failure?.story.filter((line) => /^ +(\d+\.|\+)/.test(line)) ?? []
+  expect(steps.at(-1)).toMatch(/^ +5\. submit .*→ job=#1 isNew=true$/)
+  expect(steps).toHaveLength(5)
+  const again = await explore(system, { runs: 1, seed: 1, path: failure?.path, shrinkMs: 0 })
+  expect(again.failure?.story.filter((line) => /submit/.test(line))).toHaveLength(1)
+})

@@ -1,0 +1,176 @@
+import { isDeepStrictEqual } from 'node:util'
+import { Book, executors } from './book.ts'
+import type { Answer, Call } from './calls.ts'
+import type { Step } from './commands.ts'
+import { differences } from './differences.ts'
+import { coursesOf } from './rules/model.ts'
+import { type State, startingState } from './rules/state.ts'
+import { viewOf } from './rules/view.ts'
+import { Story } from './story.ts'
+import type { View } from './tables.ts'
+import { Watch } from './watch.ts'
+
+/** The real thing did what the model has no explanation for, or what must never be. */
+export class Disagreement extends Error {
+  readonly story: string[]
+
+  constructor(what: string[], story: Story) {
+    super(what[0] ?? 'they disagree')
+    this.story = [...story.lines, '', ...what.map((line) => story.rename(line))]
+  }
+}
+
+/** What is called, and looked at. */
+export interface System {
+  /** Back to nothing. Terms go on from where they are: returns the latest. */
+  wipe(): Promise<number>
+  call(call: Call): Promise<Answer>
+  look(): Promise<View>
+}
+
+export type OnAnswer = (call: Call, answer: Answer) => void
+
+/** One sequence: each step is done to the real thing and to the model, and then they are compared. Where several calls were
+ *  under way at the same time, any order of them explains what came of it. */
+export class Sequence {
+  readonly #system: System
+  readonly #book = new Book()
+  readonly #story = new Story()
+  readonly #watch = new Watch()
+  readonly #onAnswer: OnAnswer
+  #view: View
+  /** All that the model may be in: what is in memory alone cannot be looked at. */
+  #possible: State[]
+
+  private constructor(system: System, term: number, view: View, onAnswer: OnAnswer) {
+    this.#system = system
+    this.#view = view
+    this.#possible = [{ ...startingState, term }]
+    this.#onAnswer = onAnswer
+  }
+
+  /** From nothing to everything that was acknowledged having come to an end. Throws Disagreement. */
+  static async run(system: System, steps: Step[], onAnswer: OnAnswer): Promise<void> {
+    const term = await system.wipe()
+    const sequence = new Sequence(system, term, await system.look(), onAnswer)
+    for (const step of [...beginning, ...steps]) await sequence.#take(step)
+    await sequence.#end()
+  }
+
+  async #take(step: Step): Promise<void> {
+    const calls = compatible(
+      step.flatMap((command) => this.#book.callOf(command, this.#view) ?? []),
+    )
+    if (calls.length === 0) return
+    const answers = await Promise.all(calls.map((call) => this.#system.call(call)))
+    const view = await this.#system.look()
+    for (const [index, call] of calls.entries()) {
+      const answer = answers[index] as Answer
+      this.#book.learn(call, answer)
+      this.#onAnswer(call, answer)
+    }
+    this.#story.add(calls, answers)
+    const wrongs = this.#watch.see(this.#view, view, calls, answers)
+    if (wrongs.length > 0) throw new Disagreement(wrongs, this.#story)
+    this.#follow(calls, answers, view)
+    this.#view = view
+  }
+
+  #follow(calls: Call[], answers: Answer[], view: View): void {
+    const reached = this.#possible.flatMap((state) => statesAfter(state, calls, answers))
+    const fitting = reached.filter((state) => isDeepStrictEqual(viewOf(state), view))
+    const distinct = new Map(fitting.map((state) => [JSON.stringify(state), state]))
+    if (distinct.size === 0)
+      throw new Disagreement(this.#explain(calls, answers, view), this.#story)
+    this.#possible = [...distinct.values()]
+  }
+
+  /** What one would have expected, of the order in which the calls are told. */
+  #explain(calls: Call[], answers: Answer[], view: View): string[] {
+    let state = this.#possible[0] as State
+    const lines = ['the model has no explanation for the last step:']
+    for (const [index, call] of calls.entries()) {
+      const seen = answers[index] as Answer
+      const [course] = coursesOf(state, call, seen, calls.length === 1)
+      if (!course) continue
+      if (!isDeepStrictEqual(course.answer, seen)) {
+        lines.push(`  ${call.do} was answered   ${JSON.stringify(seen)}`)
+        lines.push(`  the model would answer ${JSON.stringify(course.answer)}`)
+      }
+      state = course.state
+    }
+    return [...lines, ...differences(view, viewOf(state)).map((line) => `  ${line}`)]
+  }
+
+  /** Every acknowledged job reaches exactly one end, whatever was done to it (invariants 3 and 6). */
+  async #end(): Promise<void> {
+    const { jobs } = this.#view
+    for (const place of jobs.keys()) await this.#take([{ do: 'cancel', job: place, on: 0 }])
+    for (const step of ending) await this.#take(step)
+    const open = this.#view.jobs.filter(({ state }) => !finals.has(state))
+    if (open.length === 0) return
+    const names = open.map(({ id, state }) => `${id} is still ${state}`)
+    throw new Disagreement(['cancelled, and long past every deadline:', ...names], this.#story)
+  }
+}
+
+const finals = new Set(['succeeded', 'failed', 'cancelled'])
+
+/** A leader that has served for longer than its floor, and two executors. */
+const beginning: Step[] = [
+  [{ do: 'promote' }],
+  ...executors.map((_id, who): Step => [{ do: 'register', who, at: 'active' }]),
+  [{ do: 'pass', min: 6, isServed: true }],
+]
+
+const ending: Step[] = [
+  [{ do: 'pass', min: 6, isServed: true }],
+  [{ do: 'pass', min: 6, isServed: true }],
+  [{ do: 'sweep', name: 'expire_leases', at: 'active' }],
+  [{ do: 'sweep', name: 'expire_transitions', at: 'active' }],
+]
+
+/** At the same time there is one promotion at most, and one registration of each executor: of two in one batch the older
+ *  is refused, in whichever order they are told. */
+function compatible(calls: Call[]): Call[] {
+  const seen = new Set<string>()
+  return calls.filter((call) => {
+    const name = call.do === 'promote' ? 'promote' : call.do === 'register' ? call.executor : ''
+    if (name === '') return true
+    const isFirst = !seen.has(name)
+    seen.add(name)
+    return isFirst
+  })
+}
+
+/** Where every order of these calls leads that explains their answers. */
+function statesAfter(before: State, calls: Call[], answers: Answer[]): State[] {
+  const isAlone = calls.length === 1
+  return permutationsOf([...calls.keys()]).flatMap((order) =>
+    order.reduce(
+      (states, index) => {
+        const [call, seen] = [calls[index] as Call, answers[index] as Answer]
+        return states.flatMap((state) => stepFrom(state, call, seen, isAlone))
+      },
+      [before],
+    ),
+  )
+}
+
+/** Of a commit that was not answered nobody knows whether it was made. */
+function stepFrom(state: State, call: Call, seen: Answer, isAlone: boolean): State[] {
+  const courses = coursesOf(state, call, seen, isAlone)
+  if ('refused' in seen && seen.refused === 'database_unavailable') {
+    return [state, ...courses.map((course) => course.state)]
+  }
+  return courses
+    .filter(({ answer }) => isDeepStrictEqual(answer, seen))
+    .map((course) => course.state)
+}
+
+function permutationsOf<T>(items: T[]): T[][] {
+  if (items.length < 2) return [items]
+  return items.flatMap((item, place) =>
+    permutationsOf(items.toSpliced(place, 1)).map((rest) => [item, ...rest]),
+  )
+}
