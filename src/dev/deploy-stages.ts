@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs'
 import { appendFile, readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobSubmitInput } from '../contract/jobs.ts'
@@ -22,21 +23,23 @@ export function releaseOf(version: string, checkFails: number): JobSubmitInput {
 
 /** A line for each deploy that ever happened. What is in it cannot be taken back. */
 export class Outside {
-  readonly file: string
+  readonly #file: string
 
   constructor(file: string) {
-    this.file = file
+    this.#file = file
+    // There from the beginning: what cannot be read must not look like what was not done.
+    appendFileSync(file, '')
   }
 
   /** Its token is that of the ledger, which any outside system would want for its idempotency key; this one is too
    *  simple to look at it. */
   async deploy(version: string, token: string): Promise<void> {
-    await appendFile(this.file, `${JSON.stringify({ deployed: version, token })}\n`)
+    await appendFile(this.#file, `${JSON.stringify({ deployed: version, token })}\n`)
   }
 
   /** The tokens under which a version was deployed, one for each time. */
   async tokensOf(version: string): Promise<string[]> {
-    const text = await readFile(this.file, 'utf8').catch(() => '')
+    const text = await readFile(this.#file, 'utf8')
     const lines = text.split('\n').filter((line) => line !== '')
     return lines
       .map((line) => JSON.parse(line) as { deployed: string; token: string })
