@@ -10,7 +10,9 @@ interface DemoFlags {
 
 export function demoCommand(): Command {
   return new Command('demo')
-    .description('work through a failover: hash a directory tree, or deploy, while the active is killed')
+    .description(
+      'work through a failover: hash a directory tree, or deploy, while the active is killed',
+    )
     .option('--dir <dir>', 'one job per file in it, at most 5000', 'node_modules')
     .option('--executors <n>', 'how many executors work', wholeNumber(2, 64), 4)
     .addOption(
