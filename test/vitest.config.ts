@@ -10,6 +10,9 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 3,
+    // A worker loads the modules once. Files share nothing else: what a test starts ends with it, and each file has a
+    // database of its own.
+    isolate: false,
     // Only to end what hangs: nothing is judged by how long it takes.
     testTimeout: 60_000,
     hookTimeout: 60_000,

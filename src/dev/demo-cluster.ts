@@ -34,7 +34,7 @@ export class DemoCluster {
   #starting: Promise<void> | undefined
   #isStopping = false
 
-  constructor(folder: string, onFleetEvent: (event: FleetEvent) => void) {
+  constructor(folder: string, onFleetEvent: (event: FleetEvent) => void = () => undefined) {
     this.#folder = folder
     this.#onFleetEvent = onFleetEvent
   }
@@ -42,6 +42,11 @@ export class DemoCluster {
   get client(): Client {
     if (!this.#client) throw new Error('the cluster was not started')
     return this.#client
+  }
+
+  /** How executors reach the replicas. */
+  get access(): { urls: string[]; token: string } {
+    return { urls: this.replicas.map(({ url }) => url), token: this.#token }
   }
 
   get databaseUrl(): string {
@@ -59,7 +64,9 @@ export class DemoCluster {
     await migrate({ url: this.databaseUrl })
     for (const name of ['a', 'b']) await this.#startReplica(name)
     if (this.#isStopping) return
-    this.#client = new Client({ urls: this.#urls(), token: this.#token, patienceMs: 30_000 })
+    // On a slow machine longer than any client would wait.
+    await this.findActive()
+    this.#client = new Client({ ...this.access, patienceMs: 30_000 })
     const ids = Array.from({ length: executors }, (_, index) => `executor-${index + 1}`)
     for (const id of ids) this.startExecutor(id)
     while ((await this.client.executors.list()).executors.length < executors) await sleep(50)
@@ -67,20 +74,20 @@ export class DemoCluster {
 
   /** The replica whose probe answers 200. */
   async findActive(): Promise<ReplicaProcess> {
-    for (;;) {
+    while (!this.#isStopping) {
       for (const replica of this.replicas.filter(({ hasExited }) => !hasExited)) {
         const probe = await fetch(`${replica.url}/health/active`).catch(() => undefined)
         if (probe?.ok) return replica
       }
       await sleep(20)
     }
+    throw new Error('stopped before a replica was active')
   }
 
   /** An executor of a new process; one that had this id before is cut off by its epoch. */
   startExecutor(id: string): ExecutorProcess {
     const executor = startExecutorProcess(id, {
-      urls: this.#urls(),
-      token: this.#token,
+      ...this.access,
       capacity,
       logFile: join(this.#folder, 'executors.log'),
       onEvent: this.#onFleetEvent,
@@ -104,10 +111,6 @@ export class DemoCluster {
     for (const folder of [this.#folder, this.#postgres?.folder]) {
       if (folder !== undefined) await rm(folder, { recursive: true, force: true })
     }
-  }
-
-  #urls(): string[] {
-    return this.replicas.map(({ url }) => url)
   }
 
   async #startReplica(name: string): Promise<void> {

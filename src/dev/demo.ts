@@ -1,14 +1,11 @@
-import { mkdir } from 'node:fs/promises'
-import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Presets, SingleBar } from 'cli-progress'
-import { printJson, printLines } from '../cli/print.ts'
 import { DemoCluster } from './demo-cluster.ts'
 import { listFiles } from './demo-files.ts'
 import { type FleetEvent, gapBefore } from './demo-fleet.ts'
 import { type Outcome, outcomeLines, verify } from './demo-outcome.ts'
+import { type Play, perform, say, until } from './demo-run.ts'
 import { type Fault, servesAgainAt, tellStory } from './demo-story.ts'
-import { onLeave } from './leaving.ts'
 
 export interface DemoOptions {
   dir: string
@@ -21,34 +18,20 @@ const jobsPerCall = 500
 const faultAtShare = 0.45
 /** A supervisor would start a killed executor again about so soon. */
 const restartMs = 500
-const patienceMs = 120_000
 const lookMs = 100
 
 /** One job per file, two replicas, a fleet; midway the active replica and one executor are killed -9.
  *  Returns 0 only if nothing was wrong, lost or accepted twice, and a promotion really happened. */
 export async function runDemo(options: DemoOptions): Promise<number> {
   const files = await listFiles(options.dir, mostFiles)
-  const folder = resolve('.understudy', `demo-${process.pid}`)
-  await mkdir(folder, { recursive: true })
-  const demo = new Demo(folder, files)
-  onLeave(() => demo.abort())
-  let outcome: Outcome | undefined
-  try {
-    outcome = await demo.play(options.executors)
-  } finally {
-    await demo.stop()
-    if (outcome?.isGood) await demo.remove()
-    else process.stderr.write(`logs and data are kept in ${folder}\n`)
-  }
-  if (options.json) printJson(outcome)
-  else printLines(outcomeLines(outcome))
-  return outcome.isGood ? 0 : 1
+  const create = (folder: string) => new Demo(folder, files, options.executors)
+  return await perform(create, outcomeLines, options.json)
 }
 
-class Demo {
+class Demo implements Play<Outcome> {
   readonly #files: string[]
+  readonly #executors: number
   readonly #cluster: DemoCluster
-  readonly #aborted = new AbortController()
   /** How often each job's success was accepted, as its executors were told. */
   readonly #accepted = new Map<string, number>()
   readonly #bar = new SingleBar(
@@ -56,13 +39,10 @@ class Demo {
     Presets.shades_classic,
   )
 
-  constructor(folder: string, files: string[]) {
+  constructor(folder: string, files: string[], executors: number) {
     this.#files = files
+    this.#executors = executors
     this.#cluster = new DemoCluster(folder, (event) => this.#note(event))
-  }
-
-  abort(): void {
-    this.#aborted.abort()
   }
 
   stop(): Promise<void> {
@@ -74,23 +54,14 @@ class Demo {
     return this.#cluster.remove()
   }
 
-  /** Rejects as soon as it is to stop; what is under way then ends with the cluster. */
-  async play(executors: number): Promise<Outcome> {
-    const stopped = new Promise<never>((_, reject) => {
-      const stop = () => reject(new Error('stopped before the end'))
-      this.#aborted.signal.addEventListener('abort', stop, { once: true })
-    })
-    return await Promise.race([this.#play(executors), stopped])
-  }
-
-  async #play(executors: number): Promise<Outcome> {
-    say(`starting Postgres, two replicas and ${executors} executors`)
-    await this.#cluster.start(executors)
+  async play(aborted: AbortSignal): Promise<Outcome> {
+    say(`starting Postgres, two replicas and ${this.#executors} executors`)
+    await this.#cluster.start(this.#executors)
     say(`hashing ${this.#files.length} files`)
     this.#bar.start(this.#files.length, 0, { note: '' })
     const startedAt = performance.now()
-    const [submitted, fault] = await Promise.all([this.#submit(), this.#breakMidway()])
-    await this.#until(() => this.#isNothingOpen())
+    const [submitted, fault] = await Promise.all([this.#submit(), this.#breakMidway(aborted)])
+    await this.#until(() => this.#isNothingOpen(), aborted)
     this.#bar.update(submitted.size)
     const seconds = (performance.now() - startedAt) / 1_000
     this.#bar.stop()
@@ -110,9 +81,10 @@ class Demo {
   }
 
   /** Kills the active replica and an executor at once; a new process of the same executor follows. */
-  async #breakMidway(): Promise<Fault> {
+  async #breakMidway(aborted: AbortSignal): Promise<Fault> {
     const { executors } = this.#cluster
-    await this.#until(async () => this.#accepted.size >= this.#files.length * faultAtShare)
+    const isDue = async () => this.#accepted.size >= this.#files.length * faultAtShare
+    await this.#until(isDue, aborted)
     const active = await this.#cluster.findActive()
     const executor = [...executors.values()][0]
     if (!executor) throw new Error('there is no executor to kill')
@@ -132,17 +104,8 @@ class Demo {
     return queues.every((queue) => queue.available + queue.scheduled + queue.leased === 0)
   }
 
-  async #until(isSo: () => Promise<boolean>): Promise<void> {
-    const until = performance.now() + patienceMs
-    while (!(await isSo())) {
-      this.#aborted.signal.throwIfAborted()
-      if (performance.now() > until) {
-        throw new Error(
-          `${this.#accepted.size} of ${this.#files.length} jobs done; gave up waiting`,
-        )
-      }
-      await sleep(10)
-    }
+  #until(isSo: () => Promise<boolean>, aborted: AbortSignal): Promise<void> {
+    return until(isSo, () => `${this.#accepted.size} of ${this.#files.length} jobs done`, aborted)
   }
 
   #note(event: FleetEvent): void {
@@ -182,8 +145,4 @@ class Demo {
       story: tellStory(fault, this.#cluster.lines, survivors),
     }
   }
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`)
 }

@@ -14,6 +14,7 @@ import { killActive } from './faults/kill-active.ts'
 import { largeTable } from './faults/large-table.ts'
 import { lockSession } from './faults/lock-session.ts'
 import { postgresKill, postgresRestart } from './faults/postgres.ts'
+import { randomKills } from './faults/random-kills.ts'
 import { rollingUpgrade } from './faults/rolling-upgrade.ts'
 import { slowDatabase } from './faults/slow-database.ts'
 import { stepDown } from './faults/step-down.ts'
@@ -40,6 +41,7 @@ export const drills: Drill[] = [
   postgresInRecovery,
   killInRecovery,
   freezeExecutors,
+  randomKills,
   fiveReplicas,
   bothDown,
   thousandExecutors,

@@ -12,7 +12,7 @@ const run = (executors: number | null): Figures => ({
 
 const resultOf = (runs: Figures[]): DrillResult => ({
   ...{ drill: 'kill-active', ok: true, complaints: [], violations: [], counterexamples: [] },
-  ...{ runs, ends: {}, reclaims: 0, events: 1, seconds: 1, folder: '' },
+  ...{ runs, ends: {}, reclaims: 0, events: 1, seconds: 1, notes: [], folder: '' },
 })
 
 test('a goal is compared with its share of the runs; a drill that was not run has none', () => {

@@ -32,6 +32,8 @@ const program = new Command('drill')
       .option('--smoke', 'those that every change has to pass')
       .option('--list', 'say which there are')
       .option('--times <n>', 'all of it this often', positive, 1)
+      .option('--minutes <n>', 'how long random-kills goes on; default: 5', minutes)
+      .option('--seed <n>', 'of the dice of random-kills; default: another one each time', whole)
       .action(run),
     { isDefault: true },
   )
@@ -63,6 +65,8 @@ interface RunFlags extends Flags {
   smoke?: boolean
   list?: boolean
   times: number
+  minutes?: number
+  seed?: number
 }
 
 async function run(names: string[], flags: RunFlags): Promise<void> {
@@ -106,7 +110,7 @@ async function mutations(names: string[], flags: Flags): Promise<void> {
 /** One after the other; what a green drill wrote goes, what a red one wrote stays. */
 async function performAll(
   set: Drill[],
-  flags: Flags,
+  flags: Flags & Pick<RunFlags, 'minutes' | 'seed'>,
   runsOf: (drill: Drill, index: number) => number,
 ): Promise<DrillResult[]> {
   const results: DrillResult[] = []
@@ -114,7 +118,9 @@ async function performAll(
   for (const [index, drill] of set.entries()) {
     const folder = join(all, `${index + 1}-${drill.name}`)
     const onStep = (step: string) => show(`${index + 1} of ${set.length}: ${drill.name}: ${step}`)
-    const result = await runDrill(drill, { folder, runs: runsOf(drill, index), onStep })
+    const { minutes, seed } = flags
+    const runs = runsOf(drill, index)
+    const result = await runDrill(drill, { folder, runs, minutes, seed, onStep })
     show('')
     say(...resultLines(result))
     results.push(result)
@@ -158,6 +164,19 @@ async function removeIfEmpty(folder: string): Promise<void> {
 
 async function folderOf({ out }: Flags): Promise<string> {
   return out ?? (await mkdtemp(join(tmpdir(), 'understudy-drills-')))
+}
+
+function minutes(text: string): number {
+  const value = Number(text)
+  if (!(value > 0 && value <= 1_440)) throw new InvalidArgumentError('must be above 0, up to 1440.')
+  return value
+}
+
+function whole(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new InvalidArgumentError('must be 0 or more.')
+  return value
 }
 
 function positive(text: string): number {

@@ -84,6 +84,39 @@ export const mutations: Mutation[] = [
     ],
   },
   {
+    name: 'doubt',
+    title: 'what an attempt that was lost may have done is begun again, whatever was said of it',
+    first: 'freeze-executors',
+    breaks: 5,
+    edits: [
+      {
+        file: 'src/domain/effect.ts',
+        from: `  if (effect.on_doubt === 'retry') return { outcome: 'proceed', write: 'begin' }`,
+        to: `  if (effect.on_doubt) return { outcome: 'proceed', write: 'begin' }`,
+      },
+      {
+        file: 'src/sql/effects.ts',
+        from: `effects.state IN ('begun', 'in_doubt') AND effects.on_doubt = 'retry'`,
+        to: `effects.state IN ('begun', 'in_doubt')`,
+      },
+    ],
+  },
+  {
+    name: 'sections',
+    title: 'a cancel does not wait for the end of a critical section',
+    first: 'kill-active',
+    breaks: 6,
+    edits: [
+      {
+        file: 'src/sql/cancels.ts',
+        from: `        AND j.cancel_requested_at IS NOT NULL AND NOT coalesce(\${isInSection}, false)
+      RETURNING`,
+        to: `        AND j.cancel_requested_at IS NOT NULL
+      RETURNING`,
+      },
+    ],
+  },
+  {
     name: 'replica-clock',
     title: "deadlines are judged by the replica's clock",
     first: 'freeze-executors',

@@ -12,6 +12,7 @@ export function resultLines(result: DrillResult): string[] {
     `${seconds.toFixed(1).padStart(6)} s`,
   ]
   const details = [
+    ...result.notes,
     ...(last ? figureLines(last) : []),
     ...result.complaints,
     ...counterexamples.flatMap((text) => text.split('\n')),

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Build } from '../support/build.ts'
@@ -26,6 +27,8 @@ export interface DrillResult {
   reclaims: number
   events: number
   seconds: number
+  /** What the drill itself has to tell. */
+  notes: string[]
   folder: string
 }
 
@@ -34,6 +37,10 @@ export interface RunOptions {
   folder: string
   /** How often the fault is done, on one stage. Default: once. */
   runs?: number
+  /** How long a drill of many faults goes on. Default: 5. */
+  minutes?: number | undefined
+  /** Of its dice. Default: another one each time. */
+  seed?: number | undefined
   onStep?(step: string): void
   /** Of the replicas; default: this one. */
   build?: Build | undefined
@@ -46,7 +53,8 @@ export async function runDrill(drill: Drill, options: RunOptions): Promise<Drill
   const startedAt = performance.now()
   const result: DrillResult = {
     ...{ drill: drill.name, ok: false, complaints: [], violations: [], counterexamples: [] },
-    ...{ runs: [], ends: {}, reclaims: 0, events: 0, seconds: 0, folder: options.folder },
+    ...{ runs: [], ends: {}, reclaims: 0, events: 0, seconds: 0, notes: [] },
+    folder: options.folder,
   }
   try {
     await carryOut(drill, options, result)
@@ -80,6 +88,7 @@ async function carryOut(drill: Drill, options: RunOptions, result: DrillResult):
   result.runs = windows.map((window) => figuresOf(events, window, lines))
   result.events = events.length
   result.reclaims = countReclaims(events)
+  result.notes.push(...(drill.describe?.(events) ?? []))
   for (const { msg, reason } of lines) {
     if (msg === 'leadership ended' && reason) result.ends[reason] = (result.ends[reason] ?? 0) + 1
   }
@@ -90,8 +99,8 @@ async function carryOut(drill: Drill, options: RunOptions, result: DrillResult):
 async function perform(
   drill: Drill,
   stage: Stage,
-  { runs = 1, onStep }: RunOptions,
-  { complaints }: DrillResult,
+  { runs = 1, minutes = 5, seed = randomInt(2 ** 31), onStep }: RunOptions,
+  { complaints, notes }: DrillResult,
 ): Promise<Window[]> {
   const windows: Window[] = []
   const times = drill.isOnce ? 1 : runs
@@ -99,7 +108,7 @@ async function perform(
     for (let run = 1; run <= times; run += 1) {
       onStep?.(times === 1 ? drill.title : `${drill.title}: ${run} of ${times}`)
       const from = monotonic()
-      await drill.run(stage)
+      await drill.run(stage, { minutes, seed, note: (line) => notes.push(line) })
       windows.push({ from, until: monotonic() })
     }
     onStep?.('draining')

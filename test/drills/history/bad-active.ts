@@ -58,7 +58,7 @@ export const activeStories: BadStory[] = [
     title: 'an answer names a term that never was',
     invariant: 12,
     rule: 'answersNameTheTermThatServed',
-    change: ({ beat4 }) => Object.assign(beat4.answered.body as object, { term: 7 }),
+    change: ({ toldAgain }) => Object.assign(toldAgain.answered.body as object, { term: 7 }),
   },
   balanced('a standby behind the balancer answers while the other leads', 'one'),
   balanced('a server behind the balancer answers that no replica runs at', 'three'),

@@ -28,6 +28,14 @@ export const budgetStories: BadStory[] = [
     },
   },
   {
+    title: 'a stage begins with an attempt of the one before',
+    invariant: 11,
+    rule: 'lossesGiveTheirAttemptBack',
+    change: ({ built }) => {
+      rowOf(built.commit, 'jobs').attempt = '1'
+    },
+  },
+  {
     title: 'a lost lease is not counted',
     invariant: 11,
     rule: 'lossesAreCounted',

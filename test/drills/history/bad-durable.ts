@@ -111,6 +111,20 @@ export const durableStories: BadStory[] = [
       remove(s.events, asked, answered)
     },
   },
+  {
+    title: 'a job is retried that nobody wanted retried',
+    invariant: 4,
+    rule: 'jobsWereAskedFor',
+    change: ({ s, retry }) => remove(s.events, retry),
+  },
+  {
+    title: 'a job is retried, and keeps the key that its successor has',
+    invariant: 4,
+    rule: 'oneJobForEachKey',
+    change: ({ inserted }) => {
+      inserted.commit.changes.shift()
+    },
+  },
   ...[400, 409, 503].map((status) =>
     refusal(`answered ${status}`, (s, { asked, answered }) => {
       remove(s.events, answered)

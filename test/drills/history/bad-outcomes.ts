@@ -1,5 +1,6 @@
 import { type BadStory, remove } from './bad-story.ts'
 import type { GoodStory } from './good-story.ts'
+import { cancel as requestCancel } from './ledger-steps.ts'
 import { leaseTtlMs, rowOf, type Told } from './stories.ts'
 
 /** Invariant 3. */
@@ -111,6 +112,28 @@ export const outcomeStories: BadStory[] = [
     change: ({ released4 }) => {
       released4.asked.at += 1_000
       released4.answered.at += 1_000
+    },
+  },
+  {
+    title: 'a job is taken away for an effect in doubt, and none is',
+    invariant: 3,
+    rule: 'outcomesWereReported',
+    change: ({ s, heldBack }) => {
+      const { commit, answered } = heldBack
+      commit.changes = commit.changes.filter(({ table }) => table !== 'effects')
+      remove(s.events, answered)
+    },
+  },
+  {
+    title: 'a job is cancelled for the silence of an executor that was not told',
+    invariant: 3,
+    rule: 'outcomesWereReported',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      requestCancel(s, 'job-5')
+      const commit = s.takeBack('job-5', 'undelivered')
+      rowOf(commit, 'attempts').outcome = 'cancelled'
+      Object.assign(rowOf(commit, 'jobs'), { state: 'cancelled', attempt: '1' })
     },
   },
   {

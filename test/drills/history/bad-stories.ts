@@ -1,6 +1,8 @@
 import { activeStories } from './bad-active.ts'
 import { budgetStories } from './bad-budgets.ts'
+import { cancelStories } from './bad-cancels.ts'
 import { durableStories } from './bad-durable.ts'
+import { actStories, ledgerStories } from './bad-ledger.ts'
 import { outcomeStories } from './bad-outcomes.ts'
 import { ownerStories } from './bad-owners.ts'
 import { type BadStory, holdUnheard } from './bad-story.ts'
@@ -50,6 +52,9 @@ export const badStories: BadStory[] = [
   ...ownerStories,
   ...outcomeStories,
   ...durableStories,
+  ...ledgerStories,
+  ...actStories,
+  ...cancelStories,
   ...earlyStories,
   ...budgetStories,
   ...activeStories,

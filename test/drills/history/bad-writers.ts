@@ -98,6 +98,10 @@ export const writerStories: BadStory[] = [
     kind: 'insert',
     row: { job_id: 'job-3', executor_id: 'x2', epoch: '1', fence: '1', outcome: 'failed' },
   }),
+  unfenced('progress of a job that retries none is kept', 'progress', {
+    kind: 'insert',
+    row: { job_id: 'job-2', fence: '1' },
+  }),
   unfenced('progress is kept', 'progress', {
     kind: 'update',
     row: { job_id: 'job-2', fence: '1' },

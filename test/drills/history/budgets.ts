@@ -1,7 +1,7 @@
-import { type Attempt, type Commit, endsLease, givesLease, type Step } from './indexed.ts'
+import { type Attempt, type Commit, endsLease, givesLease, moves, type Step } from './indexed.ts'
 import type { Rule } from './violation.ts'
 
-/** Invariant 11: two budgets, kept apart. */
+/** Invariant 11: two budgets, kept apart; each visit of a stage has its own. */
 
 /** What is not the job's fault gives its number back (decision 005). */
 const givenBack = new Set(['lost', 'undelivered', 'released'])
@@ -9,7 +9,8 @@ const givenBack = new Set(['lost', 'undelivered', 'released'])
 const lossesGiveTheirAttemptBack: Rule = function* lossesGiveTheirAttemptBack({ commits }) {
   for (const { step, attempt } of ends(commits)) {
     const { outcome } = attempt
-    const due = givenBack.has(outcome) ? attempt.attempt - 1 : attempt.attempt
+    const spent = givenBack.has(outcome) ? attempt.attempt - 1 : attempt.attempt
+    const due = moves(step) ? 0 : spent
     if (!step.after || step.after.attempt === due) continue
     const { jobId, commit } = step
     const what = `attempt ${attempt.attempt} of job ${jobId} was ${outcome}, and the job stands at ${step.after.attempt}, not ${due}`
@@ -20,7 +21,8 @@ const lossesGiveTheirAttemptBack: Rule = function* lossesGiveTheirAttemptBack({ 
 const lossesAreCounted: Rule = function* lossesAreCounted({ commits }) {
   for (const { step, attempt } of ends(commits)) {
     const { jobId, before, after, commit } = step
-    const due = (before?.lostLeases ?? 0) + (attempt.outcome === 'lost' ? 1 : 0)
+    const counted = (before?.lostLeases ?? 0) + (attempt.outcome === 'lost' ? 1 : 0)
+    const due = moves(step) ? 0 : counted
     if (!after || after.lostLeases === due) continue
     const what = `a lease of job ${jobId} was ${attempt.outcome}, and its lost leases went from ${before?.lostLeases} to ${after.lostLeases}`
     yield { what, jobId, at: commit.at, events: [commit.event] }
@@ -46,7 +48,7 @@ const attemptsRiseByOne: Rule = function* attemptsRiseByOne({ commits }) {
     for (const step of steps) {
       const { jobId, before, after } = step
       if (!before || !after || endsLease(step)) continue
-      const due = before.attempt + (givesLease(step) ? 1 : 0)
+      const due = moves(step) ? 0 : before.attempt + (givesLease(step) ? 1 : 0)
       if (after.attempt === due && due <= after.maxAttempts) continue
       const what = `job ${jobId} stood at attempt ${before.attempt} and came to ${after.attempt} of ${after.maxAttempts}`
       yield { what, jobId, at, events: [event] }

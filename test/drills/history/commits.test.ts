@@ -69,6 +69,9 @@ test('values with quotes, brackets, newlines and what looks like syntax come thr
         ...{ id, queue: awkward, kind: awkward, state: 'available', fence: '0', attempt: '0' },
         ...{ max_attempts: '5', lost_leases: '0', executor_id: null, epoch: null, poll_id: null },
         ...{ offered: 'false', lease_expires_at: null, idempotency_key: awkward },
+        ...{ stage: null, move: '0', waiting_for: null, retry_of: null },
+        ...{ cancel_requested_at: null, cancel_told_at: null, critical_fence: null },
+        ...{ critical_entered_at: null, critical_ceiling_ms: null },
       },
     },
   ])

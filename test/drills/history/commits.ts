@@ -10,7 +10,14 @@ const wanted: Record<string, Set<string>> = {
   jobs: new Set([
     ...['id', 'queue', 'kind', 'state', 'fence', 'attempt', 'max_attempts', 'lost_leases'],
     ...['executor_id', 'epoch', 'poll_id', 'offered', 'lease_expires_at', 'idempotency_key'],
+    ...['stage', 'move', 'waiting_for', 'retry_of', 'cancel_requested_at', 'cancel_told_at'],
+    ...['critical_fence', 'critical_entered_at', 'critical_ceiling_ms'],
   ]),
+  effects: new Set([
+    ...['job_id', 'key', 'state', 'on_doubt', 'effect_token', 'begin_id', 'fence', 'executor_id'],
+    ...['epoch', 'doubt_begin_id', 'doubt_fence', 'holds', 'settled_begin_id', 'settled_fence'],
+  ]),
+  moves: new Set(['job_id', 'move', 'from_stage', 'to_stage', 'by', 'fence']),
   attempts: new Set(['job_id', 'fence', 'attempt', 'executor_id', 'epoch', 'outcome']),
   executors: new Set(['executor_id', 'epoch']),
   progress: new Set(['job_id', 'fence']),

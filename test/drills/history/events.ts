@@ -14,6 +14,7 @@ export type HistoryEvent =
   | AnswerEvent
   | LostEvent
   | GaveUpEvent
+  | ActedEvent
   | FaultEvent
   | DrainedEvent
   | CommitEvent
@@ -77,6 +78,19 @@ export interface GaveUpEvent {
   at: number
   actor: string
   key: string
+}
+
+/** An act in the world outside: this line is the act, and nobody can take it back. */
+export interface ActedEvent {
+  type: 'acted'
+  at: number
+  actor: string
+  /** For which job, under which lease. */
+  jobId: string
+  fence: number
+  /** Of the effect. */
+  key: string
+  token: string
 }
 
 /** Something was done to somebody, from `start` to `end`; a fault that heals by itself has no end. */

@@ -43,6 +43,7 @@ function isOf(
     if (executorId === undefined || !isNear) return false
     return event.changes.some(({ row }) => row.executor_id === executorId)
   }
+  if (event.type === 'acted') return event.jobId === jobId
   if (event.type !== 'invoke' && event.type !== 'answer') return false
   if (jobId !== undefined) return isNear && JSON.stringify(event.body ?? '').includes(jobId)
   if (executorId === undefined || !isNear || event.type !== 'invoke') return false
@@ -69,6 +70,8 @@ function describe(event: HistoryEvent, violation: Violation): string {
       return `${event.op} lost: ${event.why}${event.wasSent ? '' : ' (never sent)'}`
     case 'gave_up':
       return `${event.actor} was told that ${event.key} failed`
+    case 'acted':
+      return `${event.actor} ACTS for job ${event.jobId}, fence ${event.fence}: ${event.key}, token ${event.token}`
     case 'fault':
       return `fault ${event.phase}: ${event.fault} on ${event.target}`
     case 'drained':

@@ -1,7 +1,8 @@
+import { goodLedger } from './good-ledger.ts'
 import { heartbeatMs, leaseTtlMs, Story } from './stories.ts'
 
 /** A small drill in which everything goes as it should: a failover under a running job, a lost lease, a lost
- *  offer, a process that is replaced, answers that never come. The steps by name, to be changed one at a time. */
+ *  offer, a process that is replaced, answers that never come, effects and cancels. The steps by name, to be changed one at a time. */
 export function goodStory() {
   const s = new Story()
   s.replica('a', { server: 'one' })
@@ -26,10 +27,11 @@ export function goodStory() {
   const failover = failOver(s)
   const secondHalf = afterFailover(s)
   const unknown = unknownOutcomes(s)
+  const ledger = goodLedger(s)
   s.drained()
   return {
     ...{ s, first, keyed, replay, batch, other, registration, claim1, beat1, success1, duplicate },
-    ...{ claim2, claim3, lastBeatOfX2, ...failover, ...secondHalf, ...unknown },
+    ...{ claim2, claim3, lastBeatOfX2, ...failover, ...secondHalf, ...unknown, ...ledger },
   }
 }
 

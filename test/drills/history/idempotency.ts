@@ -37,6 +37,12 @@ const oneJobForEachKey: Rule = function* oneJobForEachKey({ commits }) {
   for (const { event, at, steps } of commits) {
     for (const step of steps) {
       const row = step.after
+      // A job that is retried hands its key on.
+      const given = step.before?.key
+      if (given !== undefined && row && row.key === undefined) {
+        const holder = holders.get(`${row.queue} ${given}`)
+        if (holder?.step.jobId === step.jobId) holder.isFree = true
+      }
       if (row?.key === undefined) continue
       const key = `${row.queue} ${row.key}`
       const holder = holders.get(key)
@@ -58,7 +64,9 @@ const jobsWereAskedFor: Rule = function* jobsWereAskedFor({ ops, jobs }) {
   const answered = new Set<string>()
   const unknown = new Map<string, number>()
   const refused = new Map<string, Op[]>()
+  const retried = new Set<string | undefined>()
   for (const op of ops) {
+    if (isKind(op, 'retry') && fateOf(op) !== 'refused') retried.add(op.ask.jobId)
     if (!isKind(op, 'submit')) continue
     const fate = fateOf(op)
     const placed = fate === 'done' ? placedBy(op) : []
@@ -71,6 +79,8 @@ const jobsWereAskedFor: Rule = function* jobsWereAskedFor({ ops, jobs }) {
   }
   for (const [jobId, [inserted]] of jobs) {
     if (!inserted?.after || inserted.before || answered.has(jobId)) continue
+    const { retryOf } = inserted.after
+    if (retryOf !== '' && (retried.has(retryOf) || retried.has(undefined))) continue
     const signature = signatureOf(inserted.after)
     const left = unknown.get(signature) ?? 0
     unknown.set(signature, left - 1)

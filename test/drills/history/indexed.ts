@@ -1,7 +1,7 @@
 import { toMonotonic } from './clocks.ts'
-import type { Change, CommitEvent, HistoryEvent, ReplicaEvent } from './events.ts'
+import type { ActedEvent, Change, CommitEvent, HistoryEvent, ReplicaEvent } from './events.ts'
 import { joinOps, type Op } from './requests.ts'
-import { type AttemptRow, type JobRow, toAttempt, toJob } from './rows.ts'
+import { type AttemptRow, type EffectRow, type JobRow, toAttempt, toEffect, toJob } from './rows.ts'
 
 /** A history, read once: what every rule asks for, by job, lease, executor and term. */
 export interface Indexed {
@@ -14,6 +14,10 @@ export interface Indexed {
   leases: Map<string, Lease[]>
   /** By `leaseKey`. */
   attempts: Map<string, Attempt[]>
+  /** By `effectKey`: what became of one act in one job's ledger. */
+  effects: Map<string, EffectStep[]>
+  /** What was done outside, in its order. */
+  acts: ActedEvent[]
   /** The commit that raised an executor to an epoch, by `epochKey`. */
   epochs: Map<string, Commit>
   terms: TermLife[]
@@ -35,6 +39,7 @@ export interface Commit {
   promoted: Leadership | undefined
   steps: Step[]
   attempts: Attempt[]
+  effects: EffectStep[]
 }
 
 /** One change of one job's row. */
@@ -45,6 +50,16 @@ export interface Step {
   before: JobRow | undefined
   /** undefined: deleted. */
   after: JobRow | undefined
+}
+
+/** One change of one act in a job's ledger. */
+export interface EffectStep {
+  commit: Commit
+  jobId: string
+  key: string
+  /** undefined: inserted. */
+  before: EffectRow | undefined
+  after: EffectRow
 }
 
 export interface Lease {
@@ -68,6 +83,7 @@ export interface TermLife extends Leadership {
 }
 
 export const leaseKey = (jobId: string, fence: number) => `${jobId} ${fence}`
+export const effectKey = (jobId: string, key: string) => `${jobId} ${key}`
 export const epochKey = (executorId: string, epoch: number) => `${executorId} ${epoch}`
 
 /** A lease in the hands of somebody, theirs or not. */
@@ -85,6 +101,8 @@ export function indexHistory(events: HistoryEvent[]): Indexed {
     jobs: new Map(),
     leases: new Map(),
     attempts: new Map(),
+    effects: new Map(),
+    acts: events.filter((event) => event.type === 'acted').sort((a, b) => a.at - b.at),
     epochs: new Map(),
     terms: [],
     replicas: events.filter((event) => event.type === 'replica').sort((a, b) => a.at - b.at),
@@ -101,6 +119,7 @@ export function indexHistory(events: HistoryEvent[]): Indexed {
       promoted: undefined,
       steps: [],
       attempts: [],
+      effects: [],
     }
     h.commits.push(commit)
     for (const change of event.changes) apply(h, commit, change)
@@ -118,6 +137,7 @@ function apply(h: Indexed, commit: Commit, change: Change) {
     const key = epochKey(row.executor_id ?? '', Number(row.epoch))
     if (!h.epochs.has(key)) h.epochs.set(key, commit)
   }
+  if (table === 'effects') applyToEffects(h, commit, row)
   if (table === 'attempts') {
     const attempt = { ...toAttempt(row), commit }
     commit.attempts.push(attempt)
@@ -162,6 +182,15 @@ function applyToJobs(h: Indexed, commit: Commit, { kind, row }: Change) {
   }
 }
 
+function applyToEffects(h: Indexed, commit: Commit, row: Change['row']) {
+  const jobId = row.job_id ?? ''
+  const key = row.key ?? ''
+  const before = h.effects.get(effectKey(jobId, key))?.at(-1)?.after
+  const step = { commit, jobId, key, before, after: toEffect(row) }
+  addTo(h.effects, effectKey(jobId, key), step)
+  commit.effects.push(step)
+}
+
 function endLease(h: Indexed, step: Step) {
   const lease = h.leases.get(leaseKey(step.jobId, step.before?.fence ?? 0))?.at(-1)
   if (lease) lease.ended = step
@@ -173,6 +202,11 @@ export function givesLease({ before, after }: Step): boolean {
 
 export function endsLease({ before, after }: Step): boolean {
   return before?.state === 'leased' && !(after?.state === 'leased' && isSameLease(before, after))
+}
+
+/** Into another stage. */
+export function moves({ before, after }: Step): boolean {
+  return before !== undefined && after !== undefined && after.move !== before.move
 }
 
 function isSameLease(a: JobRow, b: JobRow): boolean {

@@ -1,6 +1,8 @@
 import { holdUnheard, type LawfulStory, remove } from './bad-story.ts'
 import type { GoodStory } from './good-story.ts'
+import { lawfulLedger } from './lawful-ledger.ts'
 import { lawfulVerdicts } from './lawful-verdicts.ts'
+import { cancel } from './ledger-steps.ts'
 import { leaseTtlMs, rowOf } from './stories.ts'
 
 /** What looks like a fault and is none. */
@@ -101,7 +103,7 @@ export const lawfulStories: LawfulStory[] = [
     title: 'a job that is to be cancelled loses its lease',
     change: ({ s }) => {
       s.claim('x1', 'job-5')
-      s.answer(s.ask('/v1/jobs/job-5/cancel', {}), 200, {})
+      cancel(s, 'job-5')
       s.wait(2 * leaseTtlMs)
       rowOf(s.takeBack('job-5', 'lost'), 'jobs').state = 'cancelled'
     },
@@ -196,6 +198,7 @@ export const lawfulStories: LawfulStory[] = [
       s.answer(s.askToBeat('x2', listed), 200, { term: 2, held: [], revoked: listed })
     },
   },
+  ...lawfulLedger,
   ...lawfulVerdicts,
   {
     title: 'a replica restarts at its URL under a new id, and leads',

@@ -1,5 +1,5 @@
 import { toleranceMs } from './clocks.ts'
-import { leaseKey, ownedKey } from './indexed.ts'
+import { type Attempt, leaseKey, ownedKey } from './indexed.ts'
 import { doneOps, fateOf, type Held, isKind, type Op, type OpOf, placedBy } from './requests.ts'
 import { isFinal } from './rows.ts'
 import { eventsOf, type Rule } from './violation.ts'
@@ -34,7 +34,8 @@ const acknowledgedJobsEnd: Rule = function* acknowledgedJobsEnd(h) {
   }
 }
 
-/** Every other outcome than these is found by a replica itself. */
+/** Every other outcome than these is found by a replica itself. So are some of these: then the owner loses its lease,
+ *  and with it the fence. */
 const reportable = new Set(['succeeded', 'failed', 'cancelled', 'released'])
 
 const outcomesWereReported: Rule = function* outcomesWereReported({ ops, commits }) {
@@ -43,7 +44,7 @@ const outcomesWereReported: Rule = function* outcomesWereReported({ ops, commits
     for (const attempt of attempts) {
       const { jobId, fence, executorId, epoch, outcome } = attempt
       const report = reports.get(`${ownedKey(attempt, attempt)} ${outcome}`)
-      if (!reportable.has(outcome) || isBy(report, at)) continue
+      if (!reportable.has(outcome) || isBy(report, at) || isFound(attempt)) continue
       const what = `job ${jobId}, fence ${fence}, ${outcome} by ${executorId}, epoch ${epoch}, which had not reported that`
       yield { what, jobId, executorId, at, events: [event, ...(report ? eventsOf(report) : [])] }
     }
@@ -96,6 +97,18 @@ export const oneOutcome = [
 ]
 
 type Reported = Held & { outcome: string }
+
+/** An effect is in doubt that only an operator can resolve, or a cancel was told and not answered. */
+function isFound({ jobId, fence, outcome, commit }: Attempt): boolean {
+  const step = commit.steps.findLast((one) => one.jobId === jobId)
+  const after = step?.after
+  if (!after || after.fence !== fence + 1) return false
+  if (outcome === 'cancelled') return after.state === 'cancelled' && after.cancelToldAt !== ''
+  const isHeld = commit.effects.some((effect) => {
+    return effect.jobId === jobId && effect.after.state === 'in_doubt'
+  })
+  return outcome === 'released' && isHeld
+}
 
 function leaseAndOutcome({ jobId, fence, outcome }: Reported): string {
   return `${leaseKey(jobId, fence)} ${outcome}`

@@ -1,4 +1,4 @@
-import { endsLease, givesLease, type Leadership } from './indexed.ts'
+import { endsLease, givesLease, type Leadership, type Step } from './indexed.ts'
 import { type Done, doneOps, type Op, termNamedBy } from './requests.ts'
 import { eventsOf, type Rule } from './violation.ts'
 
@@ -42,15 +42,18 @@ const leasesMoveByLeaders: Rule = function* leasesMoveByLeaders({ commits }) {
   }
 }
 
-/** What a client's door never touches: executors, and what is kept of their work. */
+/** What a client's door never touches: executors, and what is kept of their work. A job that retries another takes its
+ *  progress over. */
 const leadersOwn = new Set(['executors', 'attempts', 'late_reports', 'progress'])
 
 const executorsAreWrittenByLeaders: Rule = function* executorsAreWrittenByLeaders({ commits }) {
-  for (const { event, at } of commits) {
+  for (const { event, at, steps } of commits) {
     if (event.writer) continue
+    const retries = new Set(steps.filter(isRetry).map(({ jobId }) => jobId))
     for (const { table, kind, row } of event.changes) {
       if (!leadersOwn.has(table)) continue
       const { job_id, executor_id } = row
+      if (table === 'progress' && kind === 'insert' && retries.has(job_id ?? '')) continue
       const of = [job_id && `job ${job_id}`, executor_id && `executor ${executor_id}`]
       const what = `${kind} of ${table} (${of.filter(Boolean).join(', ') || 'all'}) in commit ${event.order} without a term`
       const about = {
@@ -60,6 +63,10 @@ const executorsAreWrittenByLeaders: Rule = function* executorsAreWrittenByLeader
       yield { what, ...about, at, events: [event] }
     }
   }
+}
+
+function isRetry({ before, after }: Step): boolean {
+  return before === undefined && after !== undefined && after.retryOf !== ''
 }
 
 const answersNeverGoBack: Rule = function* answersNeverGoBack({ ops }) {

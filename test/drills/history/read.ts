@@ -24,6 +24,10 @@ const Line = z.discriminatedUnion('type', [
   }),
   z.object({ type: z.literal('gave_up'), at, actor: z.string(), key: z.string() }),
   z.object({
+    ...{ type: z.literal('acted'), at, actor: z.string(), jobId: z.string() },
+    ...{ fence: z.number(), key: z.string(), token: z.string() },
+  }),
+  z.object({
     ...{ type: z.literal('fault'), at, fault: z.string(), target: z.string() },
     phase: z.enum(['start', 'end']),
   }),

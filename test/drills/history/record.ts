@@ -59,14 +59,14 @@ interface Try {
 }
 
 /** From now on every request of this process to the API is recorded, and what becomes of it: by what undici
- *  itself tells of each try, past all code of the SDK. Returns what ends that. */
+ *  itself tells of each try, past all code of the SDK. Reads are left out: they are many, and no invariant asks for them. Returns what ends that. */
 export function recordRequests(recorder: Recorder, actor: string): () => void {
   const tries = new WeakMap<object, Try>()
   const heard = listenersOf(recorder)
   let count = 0
   const begin = ({ request }: Told) => {
     const { origin: url, method, path } = request
-    if (!path.startsWith('/v1/')) return
+    if (!path.startsWith('/v1/') || method === 'GET') return
     count += 1
     const op = `${actor}:${count}`
     tries.set(request, { op, status: 0, servedBy: undefined, chunks: [], wasSent: false })

@@ -1,4 +1,5 @@
 import type { AnswerEvent, HistoryEvent, InvokeEvent, LostEvent } from './events.ts'
+import { askOfJob, type EffectVerb } from './job-asks.ts'
 
 /** One request of a history, as the checker reads it. */
 export interface Op {
@@ -19,6 +20,9 @@ export interface Held {
   fence: number
 }
 
+/** A lease, as its executor names it. */
+type Owned = Held & { executorId: string; epoch: number }
+
 /** What was asked for; `other` is nothing that an invariant speaks of. */
 export type Ask =
   | { kind: 'submit'; items: SubmitItem[] }
@@ -28,6 +32,11 @@ export type Ask =
   | { kind: 'report'; executorId: string; epoch: number; items: (Held & { outcome: string })[] }
   /** undefined: jobs that a filter names. */
   | { kind: 'cancel'; jobId: string | undefined }
+  | { kind: 'retry'; jobId: string | undefined }
+  | { kind: 'transition'; jobId: string; to: string }
+  | (Owned & { kind: 'critical'; enter: boolean })
+  /** `outcome` is what an operator says. */
+  | (Owned & { kind: 'effect'; verb: EffectVerb; key: string; beginId: string; outcome: string })
   | { kind: 'other' }
 
 export type OpOf<Kind extends Ask['kind']> = Op & { ask: Extract<Ask, { kind: Kind }> }
@@ -77,7 +86,6 @@ export function doneOps<Kind extends Ask['kind']>(ops: Op[], kind: Kind): Done<K
   return ops.filter((op): op is Done<Kind> => isKind(op, kind) && fateOf(op) === 'done')
 }
 
-const cancelPath = /^\/v1\/jobs\/([^/]+)\/cancel$/
 const executorPath = /^\/v1\/executors\/([^/]+)\/(heartbeat|poll|report)$/
 
 export function askOf({ method, path, body }: InvokeEvent): Ask {
@@ -88,11 +96,8 @@ export function askOf({ method, path, body }: InvokeEvent): Ask {
   if (route === '/v1/jobs/batch') {
     return { kind: 'submit', items: listOf(body, 'jobs').map(toSubmit) }
   }
-  const [, cancelled] = cancelPath.exec(route) ?? []
-  if (cancelled) return { kind: 'cancel', jobId: cancelled.toLowerCase() }
-  if (route === '/v1/jobs/bulk' && fields.action === 'cancel' && fields.dry_run !== true) {
-    return { kind: 'cancel', jobId: undefined }
-  }
+  const ofJob = askOfJob(route, fields)
+  if (ofJob) return ofJob
   if (route === '/v1/executors/register') {
     return { kind: 'register', executorId: String(fields.executor_id) }
   }
@@ -133,7 +138,14 @@ export function assignedBy(op: OpOf<'poll'>): Held[] {
   return listOf(op.answer?.body, 'assignments').map(toHeld)
 }
 
-export function heldBy(op: OpOf<'heartbeat'>, list: 'held' | 'revoked'): Held[] {
+/** As a begin was told; undefined: it was not answered so. */
+export function begunBy(op: OpOf<'effect'>): { outcome: string; token: string } | undefined {
+  const { outcome, effect_token } = toRecord(op.answer?.body)
+  if (typeof outcome !== 'string') return undefined
+  return { outcome, token: String(effect_token) }
+}
+
+export function heldBy(op: OpOf<'heartbeat'>, list: 'held' | 'revoked' | 'cancel'): Held[] {
   return listOf(op.answer?.body, list).map(toHeld)
 }
 

@@ -147,8 +147,8 @@ export class Story {
       fence: String(Number(job.fence) + 1),
       attempt: String(Number(job.attempt) + 1),
       executor_id: executorId,
-      epoch: String(this.#epochs.get(executorId)),
-      lease_expires_at: this.#expiry(),
+      epoch: String(this.epochOf(executorId)),
+      lease_expires_at: this.instant(leaseTtlMs),
     }
     return this.#commit([this.#update(id, given)])
   }
@@ -157,8 +157,10 @@ export class Story {
   beat(executorId: string, ids: string[]): Told {
     const held = ids.map((id) => ({ job_id: id, fence: this.fenceOf(id) }))
     const asked = this.askToBeat(executorId, held)
-    const renewals = ids.map((id) => this.#update(id, { lease_expires_at: this.#expiry() }))
-    const row = { executor_id: executorId, epoch: String(this.#epochs.get(executorId)) }
+    const renewals = ids.map((id) =>
+      this.#update(id, { lease_expires_at: this.instant(leaseTtlMs) }),
+    )
+    const row = { executor_id: executorId, epoch: String(this.epochOf(executorId)) }
     const commit = this.#commit([...renewals, { table: 'executors', kind: 'update', row }])
     const body = { term: this.#leader?.term, held, revoked: [] }
     return { asked, commit, answered: this.answer(asked, 200, body) }
@@ -196,36 +198,47 @@ export class Story {
     this.#ops += 1
     const { url, actor } = this
     const op = `op-${this.#ops}`
-    const event = {
-      type: 'invoke',
-      at: this.#now,
-      op,
-      actor,
-      method: 'POST',
-      url,
-      path,
-      body,
-    } as const
+    const request = { op, actor, method: 'POST', url, path, body }
+    const event: InvokeEvent = { type: 'invoke', at: this.#now, ...request }
     this.events.push(event)
     this.#now += 1
     return event
   }
 
   answer({ op }: InvokeEvent, status: number, body: unknown): AnswerEvent {
-    this.#now += 1
     const by = this.servedBy === undefined ? {} : { servedBy: this.servedBy }
-    const event = { type: 'answer', at: this.#now, op, status, ...by, body } as const
+    const event = { type: 'answer', at: this.tick(), op, status, ...by, body } as const
     this.events.push(event)
     return event
   }
 
   lose({ op }: InvokeEvent, wasSent = true): void {
-    this.#now += 1
-    this.events.push({ type: 'lost', at: this.#now, op, why: 'reset', wasSent })
+    this.events.push({ type: 'lost', at: this.tick(), op, why: 'reset', wasSent })
   }
 
   fenceOf(id: string): number {
     return Number(this.#job(id).fence)
+  }
+
+  epochOf(executorId: string): number {
+    return this.#epochs.get(executorId) ?? 0
+  }
+
+  /** A moment passes. */
+  tick(): number {
+    this.#now += 1
+    return this.#now
+  }
+
+  /** Now, as Postgres prints it; or so much later. */
+  instant(inMs = 0): string {
+    const at = new Date(epochStart + this.#now + inMs).toISOString()
+    return at.replace('T', ' ').replace('Z', '+00')
+  }
+
+  /** How a job's row stands from here on. */
+  remember(id: string, row: Row): void {
+    this.#jobs.set(id, { ...this.#job(id), ...row })
   }
 
   /** Any other commit of the leader in force. */
@@ -240,7 +253,7 @@ export class Story {
   }
 
   #as(executorId: string, body: object) {
-    return { epoch: this.#epochs.get(executorId), ...body }
+    return { epoch: this.epochOf(executorId), ...body }
   }
 
   #newJob(
@@ -271,11 +284,6 @@ export class Story {
     })
     const row = { job_id: id, fence, attempt, executor_id, epoch, outcome } as Row
     return [change, { table: 'attempts', kind: 'insert', row }]
-  }
-
-  #expiry(): string {
-    const at = new Date(epochStart + this.#now + leaseTtlMs).toISOString()
-    return at.replace('T', ' ').replace('Z', '+00')
   }
 
   #commit(changes: Change[], isLeaders = true): CommitEvent {

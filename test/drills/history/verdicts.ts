@@ -1,5 +1,5 @@
 import { toleranceMs } from './clocks.ts'
-import { type Attempt, epochKey, findLease, type Indexed, leaseKey } from './indexed.ts'
+import { type Attempt, epochKey, findLease, type Indexed, leaseKey, moves } from './indexed.ts'
 import { type Done, doneOps, type Op, verdictsOf } from './requests.ts'
 import { eventsOf, type Rule } from './violation.ts'
 
@@ -57,11 +57,14 @@ const oneVerdict: Rule = function* oneVerdict({ ops }) {
   }
 }
 
-const oneSuccess: Rule = function* oneSuccess({ ops }) {
+/** Each stage has its own: a success that led on to the next one ended nothing. */
+const oneSuccess: Rule = function* oneSuccess(h) {
   const succeeded = new Map<string, { op: Done<'report'>; fence: number }>()
-  for (const op of doneOps(ops, 'report')) {
+  for (const op of doneOps(h.ops, 'report')) {
     for (const { jobId, fence, outcome, status } of verdictsOf(op)) {
       if (status !== 'accepted' || outcome !== 'succeeded') continue
+      const ended = h.leases.get(leaseKey(jobId, fence))?.at(-1)?.ended
+      if (ended && moves(ended)) continue
       const earlier = succeeded.get(jobId)
       succeeded.set(jobId, { op, fence })
       if (!earlier || earlier.fence === fence) continue

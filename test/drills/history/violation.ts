@@ -26,6 +26,9 @@ export interface CheckOptions {
   lostLeaseBudget: number
 }
 
+/** As replicas have it by default, and in every drill. */
+export const defaultOptions: CheckOptions = { lostLeaseBudget: 5 }
+
 /** Linear in the history, but for logarithms: a drill is checked with all of it in memory. */
 export type Rule = (history: Indexed, options: CheckOptions) => Iterable<Finding>
 

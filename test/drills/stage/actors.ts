@@ -9,6 +9,8 @@ export interface FleetOrders {
   actor: string
   /** The file that it writes its history to. */
   history: string
+  /** The file that it acts on. */
+  outside: string
   token: string
   capacity: number
   executors: { id: string; urls: string[]; queues: string[] }[]
@@ -26,17 +28,31 @@ export interface SubmitterOrders {
   workMs: number
 }
 
+/** What a process is told that sees releases to their end. */
+export interface DeskOrders {
+  actor: string
+  history: string
+  outside: string
+  token: string
+  urls: string[]
+  ratePerSecond: number
+  /** How long each step of a release takes. */
+  workMs: number
+}
+
+/** What each kind of process is told. */
+export type Part =
+  | { program: 'fleet'; orders: FleetOrders }
+  | { program: 'submitter'; orders: SubmitterOrders }
+  | { program: 'desk'; orders: DeskOrders }
+
 /** A process that calls the replicas, as any client would. */
 export class Actor {
   readonly name: string
   readonly #child: ChildProcess
   readonly #exited: Promise<number | null>
 
-  constructor(
-    program: 'fleet' | 'submitter',
-    orders: FleetOrders | SubmitterOrders,
-    logFile: string,
-  ) {
+  constructor({ program, orders }: Part, logFile: string) {
     this.name = orders.actor
     const path = fileURLToPath(new URL(`${program}-process.ts`, import.meta.url))
     this.#child = spawn(process.execPath, [path], {

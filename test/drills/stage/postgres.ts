@@ -23,6 +23,7 @@ export class Postgres {
   #server: EmbeddedPostgres
   #forget: () => void
   #session: Promise<pg.Client> | undefined
+  #last: Promise<unknown> = Promise.resolve()
 
   private constructor(folder: string, server: EmbeddedPostgres) {
     this.#folder = folder
@@ -100,8 +101,14 @@ export class Postgres {
     this.#forget()
   }
 
-  /** On one session, which is opened anew after it ended. */
-  async query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<R[]> {
+  /** On one session, one after the other; it is opened anew after it ended. */
+  query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<R[]> {
+    const answer = this.#last.then(() => this.#ask<R>(text, values))
+    this.#last = answer.catch(() => undefined)
+    return answer
+  }
+
+  async #ask<R extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<R[]> {
     this.#session ??= connect(this.url)
     try {
       const { rows } = await (await this.#session).query<R>(text, values)

@@ -6,7 +6,7 @@ import type { Build } from '../../support/build.ts'
 import { Recorder, recordRequests } from '../history/record.ts'
 import { type Balancer, startBalancer } from './balancer.ts'
 import { Cable } from './cable.ts'
-import { Cast, executorCount } from './cast.ts'
+import { Cast } from './cast.ts'
 import { clockAt } from './clock-at.ts'
 import { endWithUs } from './leftovers.ts'
 import { Postgres } from './postgres.ts'
@@ -28,9 +28,16 @@ export interface StageOptions {
   lockCables?: boolean
   /** SQL that fills the database before the history begins, with a queue `ghosts`. */
   seed?: string
+  /** Jobs a second, of each submitter. Default: 30. */
+  ratePerSecond?: number
+  /** Executors with a process each, which have the releases for themselves. */
+  solos?: number
   /** Another build than this one. */
   build?: Build
 }
+
+/** A release whose executor is gone ends after its lease has. */
+const lastJobsMs = 180_000
 
 /** The processes of a drill: Postgres, replicas, a balancer, and those who call them. */
 export class Stage {
@@ -139,7 +146,7 @@ export class Stage {
               WHERE heartbeat_at < $1 AND executor_id NOT LIKE 'ghost-%')
             AND (SELECT count(*) = 2 FROM (
               SELECT 1 FROM attempts a JOIN jobs j ON j.id = a.job_id
-              WHERE a.started_at > $1 AND a.outcome = 'succeeded'
+              WHERE a.started_at > $1 AND a.outcome = 'succeeded' AND j.queue <> 'releases'
               GROUP BY j.queue HAVING count(*) >= 5) q) AS flows`,
           [since],
         )
@@ -168,10 +175,10 @@ export class Stage {
   /** Submits no more, waits until everything that was acknowledged has ended, and stops everybody. */
   async drain(): Promise<void> {
     const { submitters, fleets } = this.cast
-    await Promise.all(submitters.map((submitter) => submitter.finish()))
+    await Promise.all(submitters.map((submitter) => submitter.finish(lastJobsMs)))
     await until('not every job ended', async () => {
       const live = await this.postgres.count(
-        `SELECT FROM jobs WHERE state IN ('available', 'leased') AND queue <> 'ghosts' LIMIT 1`,
+        `SELECT FROM jobs WHERE state IN ('available', 'leased', 'waiting') AND queue <> 'ghosts' LIMIT 1`,
       )
       return live === 0 || undefined
     })
@@ -215,10 +222,13 @@ export class Stage {
     // Replicas that do not stand behind the balancer may be the active, too.
     const balanced = [this.balancer.url, ...direct.slice(2)]
     const { folder, token } = this
-    this.#cast = new Cast({ folder, token, direct, balanced, workMs })
+    const { solos, ratePerSecond = 30 } = options
+    const places = { folder, token, direct, balanced }
+    const cast = new Cast({ ...places, workMs, ratePerSecond, solos })
+    this.#cast = cast
     await until('not all executors registered', async () => {
       const registered = `SELECT FROM executors WHERE executor_id NOT LIKE 'ghost-%'`
-      return (await this.postgres.count(registered)) === executorCount || undefined
+      return (await this.postgres.count(registered)) === cast.executors || undefined
     })
     await this.untilWhole()
   }
