@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Drill } from '../drill.ts'
-import { beginLongJobs } from '../stage/long-jobs.ts'
+import { beginLongJobs, sleepOf } from '../stage/long-jobs.ts'
 import { shortLeases } from '../stage/short-leases.ts'
 import { until } from '../stage/until.ts'
 
@@ -14,7 +14,8 @@ export const bothDown: Drill = {
   promotes: true,
   stage: { env: shortLeases },
   async run(stage) {
-    const ids = await beginLongJobs(stage, 8, downMs + 15_000)
+    const jobs = Array.from({ length: 8 }, () => sleepOf(downMs + 15_000))
+    const ids = await beginLongJobs(stage, jobs)
     await stage.fault(
       'kill -9',
       'both replicas',

@@ -1,5 +1,5 @@
 import type { Drill } from '../drill.ts'
-import { beginLongJobs } from '../stage/long-jobs.ts'
+import { beginLongJobs, deployOf, sleepOf } from '../stage/long-jobs.ts'
 import { shortLeases } from '../stage/short-leases.ts'
 import { until } from '../stage/until.ts'
 
@@ -19,7 +19,10 @@ export const freezeExecutors: Drill = {
   async run(stage) {
     const fleet = stage.cast.find('fleet-balanced')
     const late = () => stage.postgres.count('SELECT FROM late_reports')
-    const ids = await beginLongJobs(stage, long.jobs, long.ms)
+    const jobs = Array.from({ length: long.jobs }, (_, n) =>
+      n % 3 === 0 ? deployOf(long.ms) : sleepOf(long.ms),
+    )
+    const ids = await beginLongJobs(stage, jobs)
     const before = await late()
     await stage.fault(
       'SIGSTOP',
