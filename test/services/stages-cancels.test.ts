@@ -172,7 +172,8 @@ test('invariant 6: cancels and commits at once, on both replicas: each job is ca
   const standby = await startReplica(db)
   await standby.events.wait('standing')
   const there = on.as(standby.api)
-  const owned = await Promise.all(Array.from({ length: 20 }, () => begun(on)))
+  const owned: Awaited<ReturnType<typeof begun>>[] = []
+  while (owned.length < 20) owned.push(await begun(on))
   await Promise.all(
     owned.flatMap(({ id, token }, n) => {
       const [here, other] = n % 2 === 0 ? [on, there] : [there, on]
