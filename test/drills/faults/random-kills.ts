@@ -8,6 +8,7 @@ import { Dice } from '../stage/dice.ts'
 import { releaseKind } from '../stage/release.ts'
 import { shortLeases } from '../stage/short-leases.ts'
 import type { Stage } from '../stage/stage.ts'
+import { together } from '../stage/together.ts'
 import { answers, until } from '../stage/until.ts'
 
 /** How long anybody lives from when they are heard, and is gone from when they are killed. */
@@ -32,9 +33,11 @@ export const randomKills: Drill = {
     note(`seed ${seed}, ${minutes} min`)
     const last = performance.now() + minutes * 60_000
     const solos = stage.cast.fleets.filter(({ name }) => name.startsWith('solo-'))
-    const [replicas = 0, ...executors] = await Promise.all([
-      killReplicas(stage, new Dice(seed), last),
-      ...solos.map((solo, n) => killExecutor(stage, solo, new Dice(seed + n + 1), last)),
+    const [replicas = 0, ...executors] = await together([
+      (ending) => killReplicas(stage, { dice: new Dice(seed), last, ending }),
+      ...solos.map((solo, n) => (ending: AbortSignal) => {
+        return killExecutor(stage, solo, { dice: new Dice(seed + n + 1), last, ending })
+      }),
     ])
     const killed = executors.reduce((sum, kills) => sum + kills, 0)
     note(`${killed} executors and ${replicas} replicas were killed`)
@@ -47,41 +50,56 @@ export const randomKills: Drill = {
   },
 }
 
-async function killReplicas(stage: Stage, dice: Dice, last: number): Promise<number> {
+interface Killing {
+  dice: Dice
+  /** Nobody is killed after this, by the monotonic clock. */
+  last: number
+  /** Another of these has failed. */
+  ending: AbortSignal
+}
+
+async function killReplicas(stage: Stage, { dice, last, ending }: Killing): Promise<number> {
+  const pause = (ms: number) => sleep(ms, undefined, { signal: ending })
   for (let kills = 0; ; kills += 1) {
-    await sleep(dice.between(...replica.livesMs))
+    await pause(dice.between(...replica.livesMs))
     if (performance.now() > last) return kills
-    const victim = dice.comesUp(aimedAtActive) ? await stage.active() : dice.pick(stage.replicas)
+    const isAimed = dice.comesUp(aimedAtActive)
+    const victim = isAimed ? await stage.active(ending) : dice.pick(stage.replicas)
     await stage.fault('kill -9', victim.name, () => victim.kill('SIGKILL'))
     await victim.exited()
-    await sleep(dice.between(...replica.isGoneMs))
+    await pause(dice.between(...replica.isGoneMs))
     victim.start()
     if (dice.comesUp(impatience)) continue
-    await until(`${victim.name} did not become ready`, async () => {
-      return (await answers(`${victim.url}/health/ready`)) || undefined
-    })
+    const isReady = async () => (await answers(`${victim.url}/health/ready`)) || undefined
+    await until(`${victim.name} did not become ready`, isReady, { signal: ending })
   }
 }
 
 /** One after the other of its processes. */
-async function killExecutor(stage: Stage, first: Actor, dice: Dice, last: number): Promise<number> {
+async function killExecutor(
+  stage: Stage,
+  first: Actor,
+  { dice, last, ending }: Killing,
+): Promise<number> {
+  const pause = (ms: number) => sleep(ms, undefined, { signal: ending })
   let solo = first
   for (let kills = 0; ; kills += 1) {
-    await sleep(dice.between(...executor.livesMs))
+    await pause(dice.between(...executor.livesMs))
     if (performance.now() > last) return kills
     const { name } = solo
     await stage.fault('kill -9', name, () => stage.cast.dismiss(solo))
     const isLong = dice.comesUp(longGone.share)
-    await sleep(isLong ? longGone.ms : dice.between(...executor.isGoneMs))
+    await pause(isLong ? longGone.ms : dice.between(...executor.isGoneMs))
     const since = await stage.postgres.now()
     solo = stage.cast.replace(solo)
-    await until(`the successor of ${name} was not heard`, async () => {
+    const isHeard = async () => {
       const heard = await stage.postgres.count(
         'SELECT FROM executors WHERE executor_id = $1 AND heartbeat_at > $2',
         [first.name, since],
       )
       return heard > 0 || undefined
-    })
+    }
+    await until(`the successor of ${name} was not heard`, isHeard, { signal: ending })
   }
 }
 
