@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Drill } from '../drill.ts'
 import type { HistoryEvent } from '../history/events.ts'
 import { type EffectStep, indexHistory, type Step } from '../history/indexed.ts'
+import { doneOps, verdictsOf } from '../history/requests.ts'
 import { defaultOptions } from '../history/violation.ts'
 import type { Actor } from '../stage/actors.ts'
 import { Dice } from '../stage/dice.ts'
@@ -45,8 +46,8 @@ export const randomKills: Drill = {
   },
   describe,
   findFault: (events) => {
-    const { inDoubt, waited } = countsOf(events)
-    return inDoubt > 0 && waited > 0
+    const { inDoubt, waited, answered } = countsOf(events)
+    return inDoubt > 0 && waited > 0 && answered > 0
   },
 }
 
@@ -109,14 +110,14 @@ function describe(events: HistoryEvent[]): string[] {
   return [
     `${counts.releases} releases, ${counts.retries} of them retries: ${succeeded} succeeded, ${cancelled} cancelled, ${failed} failed (${counts.spent} by a sixth lost lease)`,
     `${counts.acts} acts outside; ledger: ${counts.committed} committed, ${counts.inDoubt} in doubt, of which ${counts.held} waited for an operator`,
-    `${counts.asked} cancels of what was leased, ${counts.waited} of them in a critical section`,
+    `${counts.asked} cancels of what was leased, ${counts.waited} of them in a critical section; ${counts.told} were told by a heartbeat, ${counts.answered} were answered`,
   ]
 }
 
 /** What a run came across: one in which nothing was in doubt proves nothing. */
 function countsOf(events: HistoryEvent[]) {
-  const { jobs, commits, acts } = indexHistory(events)
-  const releases = [...jobs.values()].filter(([first]) => first?.after?.kind === releaseKind)
+  const { jobs, commits, acts, ops } = indexHistory(events)
+  const releases = [...jobs.values()].filter(isRelease)
   const ended = (state: string) =>
     releases.filter((steps) => steps.at(-1)?.after?.state === state).length
   const steps = releases.flat()
@@ -141,7 +142,17 @@ function countsOf(events: HistoryEvent[]) {
     }).length,
     asked: asked.length,
     waited: asked.filter(({ after }) => after?.criticalFence === after?.fence).length,
+    told: steps.filter(isTold).length,
+    answered: doneOps(ops, 'report')
+      .flatMap((op) => [...verdictsOf(op)])
+      .filter(({ jobId, outcome, status }) => {
+        return outcome === 'cancelled' && status === 'accepted' && isRelease(jobs.get(jobId))
+      }).length,
   }
+}
+
+function isRelease([first]: Step[] = []): boolean {
+  return first?.after?.kind === releaseKind
 }
 
 function becomes({ before, after }: EffectStep, state: string): boolean {
@@ -153,4 +164,9 @@ function isAskedFor({ before, after }: Step): boolean {
   return (
     before?.cancelRequestedAt === '' && after?.state === 'leased' && after.cancelRequestedAt !== ''
   )
+}
+
+/** By a heartbeat; the end of a section tells, too, and leaves no mark. */
+function isTold({ before, after }: Step): boolean {
+  return before?.cancelToldAt === '' && after !== undefined && after.cancelToldAt !== ''
 }
