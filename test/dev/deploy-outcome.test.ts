@@ -94,6 +94,14 @@ const bad: [fault: string, change: (pair: Pair) => unknown][] = [
     'not deferred: cancelled',
     ({ trouble }) => Object.assign(trouble.cancelled ?? {}, { state: 'cancelled' }),
   ],
+  [
+    'not deferred: leased',
+    ({ trouble }) => Object.assign(trouble.cancelled ?? {}, { cancel_requested_at: null }),
+  ],
+  [
+    'not deferred: leased',
+    ({ trouble }) => Object.assign(trouble.cancelled ?? {}, { critical_until: null }),
+  ],
   ['not deferred', ({ trouble }) => Object.assign(trouble, { explained: 'cancel_requested' })],
   ['not deferred', ({ trouble }) => delete trouble.cancelled],
   ['before its section ended', ({ trouble }) => delete trouble.sectionEndedAt],

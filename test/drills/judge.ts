@@ -1,8 +1,9 @@
 import type { Drill } from './drill.ts'
 import type { Figures } from './figures.ts'
 import { answersTo } from './history/answers-to.ts'
-import type { ClockEvent, HistoryEvent } from './history/events.ts'
+import type { Change, ClockEvent, HistoryEvent } from './history/events.ts'
 import { type Done, doneOps, joinOps, verdictsOf } from './history/requests.ts'
+import { releaseKind } from './stage/release.ts'
 import type { HeardLine } from './stage/replica.ts'
 
 /** Whether a drill was one at all, and did what it was to do: a history in which nothing happens breaks no
@@ -36,8 +37,31 @@ function judgeLoad(events: HistoryEvent[]): string[] {
     if (reports < least.reports) complaints.push(`fleet-${way} had ${reports} reports accepted`)
   }
   if (!events.some(({ type }) => type === 'commit')) complaints.push('nothing was committed')
+  complaints.push(...judgeReleases(events))
   if (!events.some(({ type }) => type === 'drained')) complaints.push('it was not drained')
   return complaints
+}
+
+/** The first release of the desk is neither cancelled nor broken, and a drill is over when it has ended: so each has
+ *  at least these, however short it is. */
+function judgeReleases(events: HistoryEvent[]): string[] {
+  const rows = changesOf(events)
+  const committed = new Set(
+    rows
+      .filter(({ table, row }) => table === 'effects' && row.state === 'committed')
+      .map(({ row }) => row.effect_token),
+  )
+  const isActed = events.some((event) => event.type === 'acted' && committed.has(event.token))
+  // From a stage that waits for a decision: only the desk can have moved it.
+  const isMoved = rows.some(({ table, row }) => {
+    return (
+      table === 'jobs' && row.kind === releaseKind && row.stage === 'deploy' && Number(row.move) > 0
+    )
+  })
+  return [
+    ...(isActed ? [] : ['no effect was done and committed']),
+    ...(isMoved ? [] : ['no release was moved to its deploy']),
+  ]
 }
 
 function countAccepted(reported: Done<'report'>[], actor: string): number {
@@ -84,8 +108,11 @@ function judgeReclaims({ harmsExecutors }: Drill, events: HistoryEvent[]): strin
 
 /** Leases that ended without a word of their executor. */
 export function countReclaims(events: HistoryEvent[]): number {
-  return events
-    .filter((event) => event.type === 'commit')
-    .flatMap(({ changes }) => changes)
-    .filter(({ table, row }) => table === 'attempts' && row.outcome === 'lost').length
+  return changesOf(events).filter(({ table, row }) => {
+    return table === 'attempts' && row.outcome === 'lost'
+  }).length
+}
+
+function changesOf(events: HistoryEvent[]): Change[] {
+  return events.filter((event) => event.type === 'commit').flatMap(({ changes }) => changes)
 }

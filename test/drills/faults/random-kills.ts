@@ -2,12 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Drill } from '../drill.ts'
 import type { HistoryEvent } from '../history/events.ts'
 import { type EffectStep, indexHistory, type Step } from '../history/indexed.ts'
+import { doneOps, verdictsOf } from '../history/requests.ts'
 import { defaultOptions } from '../history/violation.ts'
 import type { Actor } from '../stage/actors.ts'
 import { Dice } from '../stage/dice.ts'
 import { releaseKind } from '../stage/release.ts'
 import { shortLeases } from '../stage/short-leases.ts'
 import type { Stage } from '../stage/stage.ts'
+import { together } from '../stage/together.ts'
 import { answers, until } from '../stage/until.ts'
 
 /** How long anybody lives from when they are heard, and is gone from when they are killed. */
@@ -32,9 +34,11 @@ export const randomKills: Drill = {
     note(`seed ${seed}, ${minutes} min`)
     const last = performance.now() + minutes * 60_000
     const solos = stage.cast.fleets.filter(({ name }) => name.startsWith('solo-'))
-    const [replicas = 0, ...executors] = await Promise.all([
-      killReplicas(stage, new Dice(seed), last),
-      ...solos.map((solo, n) => killExecutor(stage, solo, new Dice(seed + n + 1), last)),
+    const [replicas = 0, ...executors] = await together([
+      (ending) => killReplicas(stage, { dice: new Dice(seed), last, ending }),
+      ...solos.map((solo, n) => (ending: AbortSignal) => {
+        return killExecutor(stage, solo, { dice: new Dice(seed + n + 1), last, ending })
+      }),
     ])
     const killed = executors.reduce((sum, kills) => sum + kills, 0)
     note(`${killed} executors and ${replicas} replicas were killed`)
@@ -42,46 +46,61 @@ export const randomKills: Drill = {
   },
   describe,
   findFault: (events) => {
-    const { inDoubt, waited } = countsOf(events)
-    return inDoubt > 0 && waited > 0
+    const { inDoubt, waited, answered } = countsOf(events)
+    return inDoubt > 0 && waited > 0 && answered > 0
   },
 }
 
-async function killReplicas(stage: Stage, dice: Dice, last: number): Promise<number> {
+interface Killing {
+  dice: Dice
+  /** Nobody is killed after this, by the monotonic clock. */
+  last: number
+  /** Another of these has failed. */
+  ending: AbortSignal
+}
+
+async function killReplicas(stage: Stage, { dice, last, ending }: Killing): Promise<number> {
+  const pause = (ms: number) => sleep(ms, undefined, { signal: ending })
   for (let kills = 0; ; kills += 1) {
-    await sleep(dice.between(...replica.livesMs))
+    await pause(dice.between(...replica.livesMs))
     if (performance.now() > last) return kills
-    const victim = dice.comesUp(aimedAtActive) ? await stage.active() : dice.pick(stage.replicas)
+    const isAimed = dice.comesUp(aimedAtActive)
+    const victim = isAimed ? await stage.active(ending) : dice.pick(stage.replicas)
     await stage.fault('kill -9', victim.name, () => victim.kill('SIGKILL'))
     await victim.exited()
-    await sleep(dice.between(...replica.isGoneMs))
+    await pause(dice.between(...replica.isGoneMs))
     victim.start()
     if (dice.comesUp(impatience)) continue
-    await until(`${victim.name} did not become ready`, async () => {
-      return (await answers(`${victim.url}/health/ready`)) || undefined
-    })
+    const isReady = async () => (await answers(`${victim.url}/health/ready`)) || undefined
+    await until(`${victim.name} did not become ready`, isReady, { signal: ending })
   }
 }
 
 /** One after the other of its processes. */
-async function killExecutor(stage: Stage, first: Actor, dice: Dice, last: number): Promise<number> {
+async function killExecutor(
+  stage: Stage,
+  first: Actor,
+  { dice, last, ending }: Killing,
+): Promise<number> {
+  const pause = (ms: number) => sleep(ms, undefined, { signal: ending })
   let solo = first
   for (let kills = 0; ; kills += 1) {
-    await sleep(dice.between(...executor.livesMs))
+    await pause(dice.between(...executor.livesMs))
     if (performance.now() > last) return kills
     const { name } = solo
     await stage.fault('kill -9', name, () => stage.cast.dismiss(solo))
     const isLong = dice.comesUp(longGone.share)
-    await sleep(isLong ? longGone.ms : dice.between(...executor.isGoneMs))
+    await pause(isLong ? longGone.ms : dice.between(...executor.isGoneMs))
     const since = await stage.postgres.now()
     solo = stage.cast.replace(solo)
-    await until(`the successor of ${name} was not heard`, async () => {
+    const isHeard = async () => {
       const heard = await stage.postgres.count(
         'SELECT FROM executors WHERE executor_id = $1 AND heartbeat_at > $2',
         [first.name, since],
       )
       return heard > 0 || undefined
-    })
+    }
+    await until(`the successor of ${name} was not heard`, isHeard, { signal: ending })
   }
 }
 
@@ -91,14 +110,14 @@ function describe(events: HistoryEvent[]): string[] {
   return [
     `${counts.releases} releases, ${counts.retries} of them retries: ${succeeded} succeeded, ${cancelled} cancelled, ${failed} failed (${counts.spent} by a sixth lost lease)`,
     `${counts.acts} acts outside; ledger: ${counts.committed} committed, ${counts.inDoubt} in doubt, of which ${counts.held} waited for an operator`,
-    `${counts.asked} cancels of what was leased, ${counts.waited} of them in a critical section`,
+    `${counts.asked} cancels of what was leased, ${counts.waited} of them in a critical section; ${counts.told} were told by a heartbeat, ${counts.answered} were answered`,
   ]
 }
 
 /** What a run came across: one in which nothing was in doubt proves nothing. */
 function countsOf(events: HistoryEvent[]) {
-  const { jobs, commits, acts } = indexHistory(events)
-  const releases = [...jobs.values()].filter(([first]) => first?.after?.kind === releaseKind)
+  const { jobs, commits, acts, ops } = indexHistory(events)
+  const releases = [...jobs.values()].filter(isRelease)
   const ended = (state: string) =>
     releases.filter((steps) => steps.at(-1)?.after?.state === state).length
   const steps = releases.flat()
@@ -123,7 +142,17 @@ function countsOf(events: HistoryEvent[]) {
     }).length,
     asked: asked.length,
     waited: asked.filter(({ after }) => after?.criticalFence === after?.fence).length,
+    told: steps.filter(isTold).length,
+    answered: doneOps(ops, 'report')
+      .flatMap((op) => [...verdictsOf(op)])
+      .filter(({ jobId, outcome, status }) => {
+        return outcome === 'cancelled' && status === 'accepted' && isRelease(jobs.get(jobId))
+      }).length,
   }
+}
+
+function isRelease([first]: Step[] = []): boolean {
+  return first?.after?.kind === releaseKind
 }
 
 function becomes({ before, after }: EffectStep, state: string): boolean {
@@ -135,4 +164,9 @@ function isAskedFor({ before, after }: Step): boolean {
   return (
     before?.cancelRequestedAt === '' && after?.state === 'leased' && after.cancelRequestedAt !== ''
   )
+}
+
+/** By a heartbeat; the end of a section tells, too, and leaves no mark. */
+function isTold({ before, after }: Step): boolean {
+  return before?.cancelToldAt === '' && after !== undefined && after.cancelToldAt !== ''
 }

@@ -60,6 +60,24 @@ const theLedgerIsTrue: Rule = function* theLedgerIsTrue({ acts, commits }) {
   }
 }
 
+/** Not even late, by somebody who was taken for dead: what ends as not done was never done, or nobody knows of it. */
+const abortedStaysUndone: Rule = function* abortedStaysUndone({ acts, effects }) {
+  const ends = new Map<string, EffectStep[]>()
+  for (const steps of effects.values()) {
+    const end = steps.at(-1)
+    if (end) addTo(ends, end.after.token, end)
+  }
+  for (const act of acts) {
+    const its = ends.get(act.token) ?? []
+    const isDenied = ({ after }: EffectStep) =>
+      after.state === 'aborted' && after.onDoubt !== 'retry'
+    if (its.length === 0 || !its.every(isDenied)) continue
+    const { jobId, fence, key, at } = act
+    const what = `effect ${key} of job ${jobId} was done under fence ${fence}, and ends as aborted`
+    yield { what, jobId, at, events: [act, ...its.map(({ commit }) => commit.event)] }
+  }
+}
+
 /** What an executor is told of the ledger is in it by then. */
 const answersAreInTheLedger: Rule = function* answersAreInTheLedger(h) {
   for (const op of doneOps(h.ops, 'effect')) {
@@ -101,6 +119,7 @@ export const effectsOnce = [
   actsWereToldToProceed,
   actsHappenOnce,
   theLedgerIsTrue,
+  abortedStaysUndone,
   answersAreInTheLedger,
 ]
 

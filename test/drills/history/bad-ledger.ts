@@ -1,6 +1,7 @@
 import { type BadStory, remove } from './bad-story.ts'
 import type { ActedEvent } from './events.ts'
 import type { GoodStory } from './good-story.ts'
+import { Act } from './ledger-steps.ts'
 import { rowOf } from './stories.ts'
 
 /** Invariant 5. */
@@ -14,6 +15,28 @@ export const ledgerStories: BadStory[] = [
     'a job and the one that retries it commit the same effect': ({ s, inserted, broken }) => {
       rowOf(inserted.commit, 'effects').state = 'in_doubt'
       s.write([broken.update({ state: 'committed' })])
+    },
+    'a retry begins with what another job had committed than the one that it retries': ({
+      retry,
+      inserted,
+    }) => {
+      retry.path = '/v1/jobs/plain/retry'
+      const made = inserted.commit.changes.find(({ row }) => row.id === 'mended')
+      Object.assign(made?.row ?? {}, { retry_of: 'plain' })
+    },
+    'a retry begins with an effect as committed that was in doubt': ({ s }) => {
+      s.submit('gone')
+      s.claim('x1', 'gone')
+      const effect = new Act(s, 'gone')
+      effect.begin('x1')
+      effect.do()
+      s.report('x1', 'gone', 'failed').commit.changes.push(effect.update({ state: 'in_doubt' }))
+      const { commit } = s.submit('again')
+      rowOf(commit, 'jobs').retry_of = 'gone'
+      effect.update({ state: 'committed' })
+      effect.inherit(commit, 'again')
+      s.claim('x1', 'again')
+      s.report('x1', 'again', 'succeeded')
     },
   }),
   ...bad('theFirstBeginDecides', {
@@ -95,6 +118,12 @@ export const actStories: BadStory[] = [
     'what was done is resolved as not done': ({ s, resolved }) => {
       const place = { at: resolved.asked.at - 100, actor: s.actor, jobId: 'held', fence: 1 }
       act(s, { type: 'acted', ...place, key: 'deploy', token: 'token of held' })
+    },
+  }),
+  ...bad('abortedStaysUndone', {
+    'what was given up is done long after, and nobody begins it anew': ({ s, givenUp }) => {
+      const place = { at: givenUp.answered.at + 100, actor: s.actor, jobId: 'mail', fence: 3 }
+      act(s, { type: 'acted', ...place, key: 'other', token: 'token of other' })
     },
   }),
   ...bad('answersAreInTheLedger', {

@@ -1,5 +1,5 @@
 import { toleranceMs } from './clocks.ts'
-import { type EffectStep, endsLease, type Indexed } from './indexed.ts'
+import { type EffectStep, effectKey, endsLease, type Indexed } from './indexed.ts'
 import { fateOf, isKind, type OpOf } from './requests.ts'
 import type { EffectRow } from './rows.ts'
 import type { Rule } from './violation.ts'
@@ -14,18 +14,28 @@ const committedStays: Rule = function* committedStays({ commits }) {
   }
 }
 
-const committedOnce: Rule = function* committedOnce({ commits, jobs }) {
+const committedOnce: Rule = function* committedOnce(h) {
   const committed = new Map<string, EffectStep>()
-  for (const step of stepsOf(commits)) {
+  for (const step of stepsOf(h.commits)) {
     const { jobId, key, before, after, commit } = step
     if (after.state !== 'committed' || before?.state === 'committed') continue
-    const isInherited = !before && jobs.get(jobId)?.[0]?.after?.retryOf
     const earlier = committed.get(after.token)
     if (!earlier) committed.set(after.token, step)
-    if (!earlier || isInherited) continue
-    const what = `effect ${key} was committed by job ${earlier.jobId} and again by job ${jobId}`
-    yield { what, jobId, at: commit.at, events: [earlier.commit.event, commit.event] }
+    if (before ? !earlier : isInherited(h, step)) continue
+    const by = earlier ? `by job ${earlier.jobId} and again` : 'from its first row on'
+    const what = `effect ${key} was committed ${by} by job ${jobId}`
+    const events = [...(earlier ? [earlier.commit.event] : []), commit.event]
+    yield { what, jobId, at: commit.at, events }
   }
+}
+
+/** From the job that this one retries, where it was committed by then. */
+function isInherited({ jobs, effects }: Indexed, { jobId, key, after, commit }: EffectStep) {
+  const retried = jobs.get(jobId)?.[0]?.after?.retryOf ?? ''
+  const its = effects.get(effectKey(retried, key))?.findLast((step) => {
+    return step.commit.event.order <= commit.event.order
+  })?.after
+  return its?.state === 'committed' && its.token === after.token
 }
 
 const theFirstBeginDecides: Rule = function* theFirstBeginDecides({ commits }) {

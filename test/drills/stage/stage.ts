@@ -91,13 +91,14 @@ export class Stage {
   }
 
   /** The replica whose probe answers 200. */
-  active(): Promise<Replica> {
-    return until('no replica is active', async () => {
+  active(signal?: AbortSignal): Promise<Replica> {
+    const find = async () => {
       for (const replica of this.replicas.filter(({ isRunning }) => isRunning)) {
         if (await answers(`${replica.url}/health/active`)) return replica
       }
       return undefined
-    })
+    }
+    return until('no replica is active', find, { signal })
   }
 
   /** Does something to somebody, and has it written down; again at its end, if `heal` is given. */
@@ -152,7 +153,7 @@ export class Stage {
         )
         return row?.flows || undefined
       },
-      100,
+      { everyMs: 100 },
     )
   }
 

@@ -3,18 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** Longest that anything is waited for that must come. */
 const patienceMs = 90_000
 
-/** Asks until there is an answer. Throws, with what was missed, if none comes. */
+/** Asks until there is an answer. Throws, with what was missed, if none comes, and at once when `signal` says so. */
 export async function until<T>(
   missing: string,
   ask: () => Promise<T | undefined>,
-  everyMs = 20,
+  { everyMs = 20, signal }: { everyMs?: number; signal?: AbortSignal | undefined } = {},
 ): Promise<T> {
   const last = performance.now() + patienceMs
   for (;;) {
     const found = await ask()
     if (found !== undefined) return found
     if (performance.now() > last) throw new Error(`${missing} within ${patienceMs / 1_000} s`)
-    await sleep(everyMs)
+    await sleep(everyMs, undefined, { signal })
   }
 }
 
