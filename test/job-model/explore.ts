@@ -1,8 +1,7 @@
 import fc from 'fast-check'
-import type { Answer, Call } from './calls.ts'
-import { isRefused } from './calls.ts'
 import type { Step } from './commands.ts'
-import { sequences } from './draw.ts'
+import { sequences } from './errands.ts'
+import { kindOf } from './kinds.ts'
 import { Disagreement, Sequence, type System } from './sequence.ts'
 import { shorten } from './shorten.ts'
 
@@ -19,7 +18,7 @@ export interface Exploration {
 
 export interface Found {
   runs: number
-  /** Calls, by what was asked and what was answered. */
+  /** Calls that were drawn, by what was asked and what it came to. */
   tally: Map<string, number>
   /** The shortest sequence that was found to fail, told, and where it was drawn; undefined: none did. */
   failure: { path: string; story: string[]; tries: number } | undefined
@@ -32,7 +31,10 @@ export async function explore(system: System, options: Exploration): Promise<Fou
   let runs = 0
   let story: string[] = []
   const property = fc.asyncProperty(sequences, async (steps) => {
-    await Sequence.run(system, steps, (call, answer) => count(tally, call, answer))
+    await Sequence.run(system, steps, (call, answer, change) => {
+      const kind = kindOf(call, answer, change)
+      tally.set(kind, (tally.get(kind) ?? 0) + 1)
+    })
     runs += 1
     onRun?.(runs)
   })
@@ -69,21 +71,4 @@ async function failureOf(system: System, steps: Step[]): Promise<string[] | unde
 
 function storyOf(error: unknown): string[] {
   return error instanceof Disagreement ? error.story : [String((error as Error).stack)]
-}
-
-function count(tally: Map<string, number>, call: Call, answer: Answer): void {
-  const kind = `${'name' in call ? call.name : call.do}: ${kindOf(call, answer)}`
-  tally.set(kind, (tally.get(kind) ?? 0) + 1)
-}
-
-/** What tells one answer from another. */
-function kindOf(call: Call, answer: Answer): string {
-  if (isRefused(answer)) return answer.refused
-  const { ok } = answer
-  if (call.do === 'report') return String(ok.reason ?? ok.status)
-  if (call.do === 'begin') return String(ok.outcome)
-  if (call.do === 'poll') return (ok.given as unknown[]).length > 0 ? 'given' : 'nothing'
-  if (ok.isNew === false) return 'replayed'
-  if (call.do === 'settle' || call.do === 'resolve') return String(ok.state)
-  return 'done'
 }

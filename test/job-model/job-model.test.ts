@@ -153,12 +153,31 @@ test('a system that heeds a report of who holds nothing is found out', async () 
   expect(await findingsOf(system, [submit, poll, report, report])).toContain('invariant 3')
 })
 
+test('a job that does not come to its end, and of which nothing else is wrong, is found out', async () => {
+  const system = answering((call) =>
+    call.do === 'cancel' ? Promise.resolve({ refused: 'database_unavailable' }) : world.call(call),
+  )
+  const found = await findingsOf(system, [submit])
+  expect(found).toContain('cancelled, and long past every deadline')
+  expect(found).toContain('#1 is still available')
+})
+
+test('calls whose answers get lost are explained by what came of them', async () => {
+  const lost = new Set(['submit', 'retry', 'poll', 'begin', 'own'])
+  const system = answering(async (call) => {
+    const answer = await world.call(call)
+    return lost.has(call.do) ? { refused: 'database_unavailable' } : answer
+  })
+  const { failure } = await explore(system, { runs: 2, seed: 5, shrinkMs: 0 })
+  expect(failure?.story.join('\n')).toBeUndefined()
+})
+
 test('a sequence that fails is made shorter, and told with what to run to see it again', async () => {
   const system = broken('submit', 'UPDATE jobs SET attempt = 1')
-  const { failure } = await explore(system, { runs: 20, seed: 1, shrinkMs: 60_000 })
+  const { failure } = await explore(system, { runs: 20, seed: 1, shrinkMs: Infinity })
   const steps = failure?.story.filter((line) => /^ +(\d+\.|\+)/.test(line)) ?? []
   expect(steps.at(-1)).toMatch(/^ +5\. submit .*→ job=#1 isNew=true$/)
   expect(steps).toHaveLength(5)
   const again = await explore(system, { runs: 1, seed: 1, path: failure?.path, shrinkMs: 0 })
   expect(again.failure?.story.at(-1)).toBe(failure?.story.at(-1))
-})
+}, 300_000)

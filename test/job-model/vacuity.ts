@@ -1,3 +1,5 @@
+import type { Found } from './explore.ts'
+
 /** What so many sequences come to, or they show nothing: none of it is rare. */
 const common = [
   'abandon: done',
@@ -31,6 +33,29 @@ const common = [
 const enough = 300
 
 /** What never happened, though it should have. */
-export function missingFrom(tally: ReadonlyMap<string, number>, runs: number): string[] {
+function missingFrom(tally: ReadonlyMap<string, number>, runs: number): string[] {
   return runs < enough ? [] : common.filter((kind) => !tally.has(kind))
+}
+
+/** Any course explains a call that was not answered. Where there are more of them than this, little was shown. */
+const mostUnanswered = 0.01
+
+/** The share of calls that the database did not answer, if it is too much. */
+function unansweredIn(tally: ReadonlyMap<string, number>, runs: number): number | undefined {
+  if (runs < enough) return undefined
+  const entries = [...tally]
+  const lost = entries.filter(([kind]) => kind.endsWith(': database_unavailable'))
+  const sum = (counts: [string, number][]) => counts.reduce((all, [, times]) => all + times, 0)
+  const share = sum(lost) / Math.max(1, sum(entries))
+  return share > mostUnanswered ? share : undefined
+}
+
+/** Why so many sequences show too little, if they do. */
+export function emptinessOf({ tally, runs }: Pick<Found, 'tally' | 'runs'>): string[] {
+  const missing = missingFrom(tally, runs)
+  const share = unansweredIn(tally, runs)
+  return [
+    ...(missing.length > 0 ? [`this never happened: ${missing.join('; ')}`] : []),
+    ...(share === undefined ? [] : [`${Math.round(share * 100)} % of the calls were not answered`]),
+  ]
 }
