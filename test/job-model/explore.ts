@@ -1,8 +1,9 @@
 import fc from 'fast-check'
+import { isUnanswered } from './calls.ts'
 import type { Step } from './commands.ts'
 import { sequences } from './errands.ts'
 import { kindOf } from './kinds.ts'
-import { Disagreement, Sequence, type System } from './sequence.ts'
+import { Disagreement, type OnAnswer, Sequence, type System } from './sequence.ts'
 import { shorten } from './shorten.ts'
 
 export interface Exploration {
@@ -31,7 +32,9 @@ export async function explore(system: System, options: Exploration): Promise<Fou
   let runs = 0
   let story: string[] = []
   const property = fc.asyncProperty(sequences, async (steps) => {
-    await Sequence.run(system, steps, (call, answer, change) => {
+    // Who wants to see one fail again does not want it to pass for want of answers.
+    const run = path === undefined ? Sequence.run : runAnswered
+    await run(system, steps, (call, answer, change) => {
       const kind = kindOf(call, answer, change)
       tally.set(kind, (tally.get(kind) ?? 0) + 1)
     })
@@ -60,9 +63,24 @@ export async function explore(system: System, options: Exploration): Promise<Fou
   return { runs, tally, failure: { path: counterexamplePath ?? '', story, tries } }
 }
 
-async function failureOf(system: System, steps: Step[]): Promise<string[] | undefined> {
+const mostTries = 5
+
+/** What passes because the database did not answer shows nothing, and is run again. Throws Disagreement. */
+async function runAnswered(system: System, steps: Step[], onAnswer: OnAnswer): Promise<void> {
+  for (let tries = 1; tries <= mostTries; tries += 1) {
+    let isAnswered = true
+    await Sequence.run(system, steps, (call, answer, change) => {
+      if (isUnanswered(answer)) isAnswered = false
+      onAnswer(call, answer, change)
+    })
+    if (isAnswered) return
+  }
+}
+
+/** What is told of a sequence that fails. */
+export async function failureOf(system: System, steps: Step[]): Promise<string[] | undefined> {
   try {
-    await Sequence.run(system, steps, () => undefined)
+    await runAnswered(system, steps, () => undefined)
     return undefined
   } catch (error) {
     return storyOf(error)

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Book, executors } from './book.ts'
 import type { Answer, Call } from './calls.ts'
-import { isRefused } from './calls.ts'
+import { isUnanswered } from './calls.ts'
 import type { Step } from './commands.ts'
 import { differences } from './differences.ts'
 import type { Change } from './kinds.ts'
@@ -171,7 +171,9 @@ function statesAfter(before: State, calls: Call[], answers: Answer[], view: View
       (states, index) => {
         const [call, seen] = [calls[index] as Call, answers[index] as Answer]
         return states.flatMap((state) =>
-          isLost(seen) ? stepInTheDark(state, call, view) : stepFrom(state, call, seen, isAlone),
+          isUnanswered(seen)
+            ? stepInTheDark(state, call, view)
+            : stepFrom(state, call, seen, isAlone),
         )
       },
       [before],
@@ -183,10 +185,6 @@ function stepFrom(state: State, call: Call, seen: Answer, isAlone: boolean): Sta
   return coursesOf(state, call, seen, isAlone)
     .filter(({ answer }) => isDeepStrictEqual(answer, seen))
     .map((course) => course.state)
-}
-
-function isLost(seen: Answer): boolean {
-  return isRefused(seen) && seen.refused === 'database_unavailable'
 }
 
 /** Of a commit that was not answered nobody knows whether it was made; and of a sweep, how many were. */
