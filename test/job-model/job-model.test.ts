@@ -201,6 +201,14 @@ test('a system that heeds a report of who holds nothing is found out', async () 
   expect(await findingsOf(system, [submit, poll, report, report])).toContain('invariant 3')
 })
 
+test('a replica of an older term that breaks instead of refusing is found out', async () => {
+  const system = answering(async (call) => {
+    const answer = await world.call(call)
+    return call.do === 'deregister' ? { refused: 'TypeError: no term' } : answer
+  })
+  expect(await findingsOf(system, [leaveOfOld])).toContain('the model would answer')
+})
+
 test('a job that does not come to its end, and of which nothing else is wrong, is found out', async () => {
   const system = answering((call) =>
     call.do === 'cancel' ? Promise.resolve({ refused: 'database_unavailable' }) : world.call(call),
