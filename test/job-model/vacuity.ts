@@ -3,6 +3,7 @@ import type { Found } from './explore.ts'
 /** What so many sequences come to, or they show nothing: none of it is rare. */
 const common = [
   'abandon: done',
+  'begin: cancel_requested',
   'begin: committed',
   'begin: controller_standby',
   'begin: effect_in_progress',
@@ -11,10 +12,18 @@ const common = [
   'begin: stale_fence',
   'cancel: done',
   'commit: done',
+  'commit: replayed',
   'critical: done',
-  'heartbeat: done',
+  'end_unanswered_cancels: acted',
+  'enforce_run_timeouts: acted',
+  'expire_leases: acted',
+  'heartbeat: gave back',
+  'heartbeat: revoked',
+  'heartbeat: told to stop',
   'own: done',
+  'own: stale_token',
   'poll: given',
+  'promote: acted',
   'report: accepted',
   'report: duplicate',
   'report: stale_epoch',
@@ -27,6 +36,8 @@ const common = [
   'submit: idempotency_mismatch',
   'submit: replayed',
   'transition: done',
+  'transition: replayed',
+  'wake_due_jobs: acted',
 ] as const
 
 /** From so many on it is looked for. */
