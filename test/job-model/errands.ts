@@ -146,17 +146,24 @@ const ownAs = (boot: string): Step[] => [
   [{ do: 'own', job: 0, owner: 'pipeline', boot, ceilingMin: 6, on: 0 }],
 ]
 
-const repeated = [
-  inOrder(one(submit), cancelIt, twice(command('retry', { job: latest, on }), {})),
+const repeatedAndOwned = [
+  // The job that was retried is the latest but one by then.
+  fc.constant<Step[]>([
+    [ready],
+    [{ do: 'cancel', job: 0, on: 1 }],
+    [{ do: 'retry', job: 0, on: 0 }],
+    [{ do: 'retry', job: 1, on: 1 }],
+  ]),
   // Only the end called failed is named by the same place afterwards.
   inOrder(staged, ownIt, twice(command('commit', { token: latest, to: fc.constant(3), on }), {})),
   inOrder(decided, twice(moveIt, { move: 'any', to: 2, key: 't' })),
+  inOrder(staged, fc.constant([...ownAs('boot-1'), minutes(6), sweepNow('expire_transitions')])),
   inOrder(staged, fc.constant([...ownAs('boot-1'), ...ownAs('boot-2'), ...ownAs('boot-1')])),
 ]
 
 const errands = fc.oneof(
   ...deadlines,
-  ...repeated,
+  ...repeatedAndOwned,
   inOrder(one(submit), get, outage),
   inOrder(one(submit), get, cancelIt, one(beat), outage),
   inOrder(one(submit), ownIt, outage),
