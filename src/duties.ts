@@ -71,11 +71,19 @@ export function sweepsOf(
   ]
 }
 
+/** Once the gate is open: every executor gets one full TTL from then on (invariant 7). */
+export async function startDeadlines(
+  term: Term,
+  doors: Parts['doors'],
+  { timings }: Pick<Config, 'timings'>,
+): Promise<void> {
+  await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, timings.leaseTtlMs))
+}
+
 /** What a leader of this build does. */
 export function duties(config: Config, log: Log, parts: Parts): Duties {
   const { doors, gate, wiring, clock, metrics, sweepStates } = parts
   const { stalls, waitList } = wiring
-  const { leaseTtlMs } = config.timings
   const onDeferred = (reason: Deferral) => {
     metrics.reclaimDeferred(reason)
     wiring.reaper.deferred(reason)
@@ -91,8 +99,7 @@ export function duties(config: Config, log: Log, parts: Parts): Duties {
     sweep: async (term, lost) => {
       if (gate.serving === term) log.info({ term: term.number }, 'active: the gate is open')
       lost.addEventListener('abort', () => waitList.end('poll', refusal(gate)), { once: true })
-      // Every executor gets one full TTL from the opening of the gate (invariant 7).
-      await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, term.number, leaseTtlMs))
+      await startDeadlines(term, doors, config)
       onDeferred('promotion')
       const onState = (state: LoopState) => sweepStates.set(state.name, state)
       const onRun = (run: LoopRun) => metrics.sweepRan(run)

@@ -45,6 +45,11 @@ export class Book {
     }
   }
 
+  /** Jobs of whose submission no answer came. */
+  see(view: View): void {
+    for (const { id } of view.jobs) if (!this.#jobs.includes(id)) this.#jobs.push(id)
+  }
+
   /** A new one, or that of its latest poll, whose answer got lost. */
   #pollId(executor: string, isAgain: boolean): string {
     this.#polled += 1

@@ -79,3 +79,8 @@ export type Answer = { ok: Record<string, unknown> } | { refused: string }
 export function isRefused(answer: Answer): answer is { refused: string } {
   return 'refused' in answer
 }
+
+/** Nobody knows whether it was done. */
+export function isUnanswered(answer: Answer): boolean {
+  return isRefused(answer) && answer.refused === 'database_unavailable'
+}

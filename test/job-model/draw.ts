@@ -1,10 +1,10 @@
 import fc from 'fast-check'
-import { type OnDoubt, type Outcome, type StageSpec, type SweepName, sweepNames } from './calls.ts'
+import { type OnDoubt, type Outcome, type StageSpec, sweepNames } from './calls.ts'
 import type { Addressee, Command, Guise, Step } from './commands.ts'
 
-/** How commands are drawn: alone, at the same time, and in errands. */
+/** How commands are drawn: alone, and at the same time. */
 
-const plans: StageSpec[][] = [
+export const plans: StageSpec[][] = [
   [],
   [],
   [],
@@ -31,13 +31,15 @@ const recent = fc.oneof(
   { weight: 5, arbitrary: fc.constant(0) },
   { weight: 5, arbitrary: fc.nat(3) },
 )
-const who = fc.nat(1)
+export const who = fc.nat(1)
 const at = mostly<Addressee>('active', 'zombie')
-const on = fc.constantFrom<(0 | 1)[]>(0, 1)
+export const on = fc.constantFrom<(0 | 1)[]>(0, 1)
 const as = mostly<Guise>('itself', 'renewed', 'other')
 const isOld = mostly(false, true)
-const key = mostly('deploy', 'mail')
-const known = fc.constantFrom<('committed' | 'aborted')[]>('committed', 'aborted')
+export const key = mostly('deploy', 'mail')
+export const owner = mostly('pipeline', 'somebody')
+export const boot = mostly('boot-1', 'boot-2')
+export const known = fc.constantFrom<('committed' | 'aborted')[]>('committed', 'aborted')
 const outcome = fc.constantFrom<Outcome[]>(
   'succeeded',
   'succeeded',
@@ -46,10 +48,10 @@ const outcome = fc.constantFrom<Outcome[]>(
   'cancelled',
   'released',
 )
-const onDoubt = fc.constantFrom<OnDoubt[]>('retry', 'reconcile', 'hold')
+export const onDoubt = fc.constantFrom<OnDoubt[]>('retry', 'reconcile', 'hold')
 const is = <T extends string>(name: T) => fc.constant(name)
 
-function command<T extends Command['do'], Rest extends object>(
+export function command<T extends Command['do'], Rest extends object>(
   name: T,
   rest: { [K in keyof Rest]: fc.Arbitrary<Rest[K]> },
 ) {
@@ -58,18 +60,7 @@ function command<T extends Command['do'], Rest extends object>(
   >
 }
 
-const active = fc.constant<Addressee>('active')
-const latest = fc.constant(0)
-const own = fc.constant<Guise>('itself')
-const owner = mostly('pipeline', 'somebody')
-const boot = mostly('boot-1', 'boot-2')
-
-const one = (command: fc.Arbitrary<Command>) => command.map((drawn): Step[] => [[drawn]])
-const inOrder = (...parts: fc.Arbitrary<Step[]>[]) =>
-  fc.tuple(...parts).map((steps) => steps.flat())
-const sweepNow = (name: SweepName): Step => [{ do: 'sweep', name, at: 'active' }]
-
-const submit = command('submit', {
+export const submit = command('submit', {
   key: mostly<string | null>(null, 'k'),
   maxAttempts: fc.integer({ min: 1, max: 3 }),
   delayMin: mostly(0, 2),
@@ -180,114 +171,12 @@ const alone = fc.oneof(
   { weight: 9, arbitrary: pass },
   { weight: 2, arbitrary: promote },
 )
-const atOnce = fc.oneof(
+export const atOnce = fc.oneof(
   { weight: 95, arbitrary: fc.oneof(...drawn) },
   { weight: 4, arbitrary: promote },
 )
 
-const step: fc.Arbitrary<Step> = fc.oneof(
+export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: alone.map((one) => [one]) },
   { weight: 1, arbitrary: fc.array(atOnce, { minLength: 2, maxLength: 3 }) },
 )
-
-/** What seldom comes about by single commands: a job that is worked on, an act whose attempt is lost and that the next one
- *  asks for again, a move that is owned. Whatever comes between, or at the same time, comes by lot. */
-const get = one(
-  command('poll', {
-    who,
-    isOld: fc.constant(false),
-    max: fc.constant(1),
-    isAgain: fc.constant(false),
-    at: active,
-  }),
-)
-const ask = one(command('begin', { lease: latest, as: own, key, onDoubt, at: active }))
-const giveUp = fc.oneof(
-  command('report', {
-    lease: latest,
-    as: own,
-    outcome: fc.constantFrom<Outcome[]>('released', 'failed'),
-    retryable: fc.constant(true),
-    at: active,
-  }).map((report): Step[] => [[report], sweepNow('wake_due_jobs')]),
-  fc.constant<Step[]>([[{ do: 'pass', min: 6, isServed: true }], sweepNow('expire_leases')]),
-  fc.constant<Step[]>([[{ do: 'pass', min: 6, isServed: true }], [{ do: 'promote' }]]),
-  who.map((who): Step[] => [[{ do: 'register', who, at: 'active' }]]),
-)
-const settleIt = one(command('settle', { begin: latest, as: own, to: known, at: active }))
-const ownIt = one(
-  command('own', { job: latest, owner, boot, ceilingMin: fc.constantFrom(2, 6), on }),
-)
-const commitIt = one(command('commit', { token: latest, to: fc.nat(4), on }))
-
-const cancelIt = one(command('cancel', { job: latest, on }))
-const retryIt = one(command('retry', { job: latest, on }))
-/** Its answer got lost. */
-const twice = <T extends Command>(drawn: fc.Arbitrary<T>, more: Partial<T>) =>
-  drawn.map((asked): Step[] => [[{ ...asked, ...more }], [{ ...asked, ...more }]])
-const moveIt = command('transition', {
-  job: latest,
-  isHere: fc.constant(true),
-  move: fc.constantFrom<('any' | 'this')[]>('any', 'this'),
-  to: fc.nat(4),
-  key: fc.constant(null),
-  on,
-})
-
-const section = command('critical', {
-  lease: latest,
-  as: own,
-  enter: fc.constant(true),
-  ceilingMin: fc.constantFrom(2, 6),
-  at: active,
-})
-const beat = command('heartbeat', {
-  who,
-  isOld: fc.constant(false),
-  mask: fc.constant(15),
-  at: active,
-})
-const getAgain = one(
-  command('poll', {
-    who,
-    isOld: fc.constant(false),
-    max: fc.constant(1),
-    isAgain: fc.constant(true),
-    at: active,
-  }),
-)
-
-/** Nobody leads for longer than any deadline, and who leads then looks at once (invariant 7). */
-const outage = fc
-  .constantFrom(...sweepNames)
-  .map((name): Step[] => [
-    [{ do: 'pass', min: 6, isServed: false }],
-    [{ do: 'promote' }],
-    sweepNow(name),
-  ])
-
-const errand = fc.oneof(
-  inOrder(one(submit), get, outage),
-  inOrder(one(submit), get, cancelIt, one(beat), outage),
-  inOrder(one(submit), ownIt, outage),
-  inOrder(one(submit), get, getAgain),
-  inOrder(one(submit), get, one(section), cancelIt, one(beat)),
-  inOrder(one(submit), get, ask, giveUp, get, one(section), cancelIt, ask),
-  twice(submit, { key: 'k' }),
-  inOrder(one(submit), twice(moveIt, { key: 't' })),
-  inOrder(one(submit), get, ask, giveUp, cancelIt, retryIt, get, ask),
-  inOrder(one(submit), get),
-  inOrder(one(submit), get, ask, settleIt),
-  inOrder(one(submit), get, ask, giveUp, get, ask),
-  inOrder(one(submit), get, ask, giveUp, get, ask, settleIt),
-  inOrder(one(submit), ownIt, commitIt),
-)
-
-const some = fc.oneof(
-  { weight: 7, arbitrary: step.map((drawn) => [drawn]) },
-  { weight: 1, arbitrary: errand },
-)
-
-export const sequences: fc.Arbitrary<Step[]> = fc
-  .array(some, { minLength: 1, maxLength: 50, size: 'max' })
-  .map((parts) => parts.flat())

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
-import type { Answer, Call } from './calls.ts'
-import { isRefused } from './calls.ts'
+import { isUnanswered } from './calls.ts'
 import type { Step } from './commands.ts'
-import { sequences } from './draw.ts'
-import { Disagreement, Sequence, type System } from './sequence.ts'
+import { sequences } from './errands.ts'
+import { kindOf } from './kinds.ts'
+import { Disagreement, type OnAnswer, Sequence, type System } from './sequence.ts'
 import { shorten } from './shorten.ts'
 
 export interface Exploration {
@@ -19,7 +19,7 @@ export interface Exploration {
 
 export interface Found {
   runs: number
-  /** Calls, by what was asked and what was answered. */
+  /** Calls that were drawn, by what was asked and what it came to. */
   tally: Map<string, number>
   /** The shortest sequence that was found to fail, told, and where it was drawn; undefined: none did. */
   failure: { path: string; story: string[]; tries: number } | undefined
@@ -32,7 +32,12 @@ export async function explore(system: System, options: Exploration): Promise<Fou
   let runs = 0
   let story: string[] = []
   const property = fc.asyncProperty(sequences, async (steps) => {
-    await Sequence.run(system, steps, (call, answer) => count(tally, call, answer))
+    // Who wants to see one fail again does not want it to pass for want of answers.
+    const run = path === undefined ? Sequence.run : runAnswered
+    await run(system, steps, (call, answer, change) => {
+      const kind = kindOf(call, answer, change)
+      tally.set(kind, (tally.get(kind) ?? 0) + 1)
+    })
     runs += 1
     onRun?.(runs)
   })
@@ -58,9 +63,24 @@ export async function explore(system: System, options: Exploration): Promise<Fou
   return { runs, tally, failure: { path: counterexamplePath ?? '', story, tries } }
 }
 
-async function failureOf(system: System, steps: Step[]): Promise<string[] | undefined> {
+const mostTries = 5
+
+/** What passes because the database did not answer shows nothing, and is run again. Throws Disagreement. */
+async function runAnswered(system: System, steps: Step[], onAnswer: OnAnswer): Promise<void> {
+  for (let tries = 1; tries <= mostTries; tries += 1) {
+    let isAnswered = true
+    await Sequence.run(system, steps, (call, answer, change) => {
+      if (isUnanswered(answer)) isAnswered = false
+      onAnswer(call, answer, change)
+    })
+    if (isAnswered) return
+  }
+}
+
+/** What is told of a sequence that fails. */
+export async function failureOf(system: System, steps: Step[]): Promise<string[] | undefined> {
   try {
-    await Sequence.run(system, steps, () => undefined)
+    await runAnswered(system, steps, () => undefined)
     return undefined
   } catch (error) {
     return storyOf(error)
@@ -69,21 +89,4 @@ async function failureOf(system: System, steps: Step[]): Promise<string[] | unde
 
 function storyOf(error: unknown): string[] {
   return error instanceof Disagreement ? error.story : [String((error as Error).stack)]
-}
-
-function count(tally: Map<string, number>, call: Call, answer: Answer): void {
-  const kind = `${'name' in call ? call.name : call.do}: ${kindOf(call, answer)}`
-  tally.set(kind, (tally.get(kind) ?? 0) + 1)
-}
-
-/** What tells one answer from another. */
-function kindOf(call: Call, answer: Answer): string {
-  if (isRefused(answer)) return answer.refused
-  const { ok } = answer
-  if (call.do === 'report') return String(ok.reason ?? ok.status)
-  if (call.do === 'begin') return String(ok.outcome)
-  if (call.do === 'poll') return (ok.given as unknown[]).length > 0 ? 'given' : 'nothing'
-  if (ok.isNew === false) return 'replayed'
-  if (call.do === 'settle' || call.do === 'resolve') return String(ok.state)
-  return 'done'
 }

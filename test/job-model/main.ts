@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { printLines, table } from '../../src/cli/print.ts'
 import { explore, type Found } from './explore.ts'
 import { openGround } from './ground.ts'
-import { missingFrom } from './vacuity.ts'
+import { emptinessOf } from './vacuity.ts'
 import { World } from './world.ts'
 
 const usage = `npm run test:model -- [options]
@@ -87,9 +87,9 @@ async function main(): Promise<number> {
         onFailure: () => process.stderr.write('one failed; it is made shorter\n'),
       })
       tell(found, options.seed, Math.round((performance.now() - startedAt) / 1_000))
-      const missing = missingFrom(found.tally, found.runs)
-      if (missing.length > 0) printLines([`FAILED; this never happened: ${missing.join('; ')}`])
-      return found.failure || missing.length > 0 ? 1 : 0
+      const reasons = emptinessOf(found)
+      printLines(reasons.map((reason) => `FAILED; ${reason}`))
+      return found.failure || reasons.length > 0 ? 1 : 0
     } finally {
       await world.close()
     }

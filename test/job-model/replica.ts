@@ -1,5 +1,5 @@
-import { loadConfig } from '../../src/config.ts'
-import { duties, sweepsOf } from '../../src/duties.ts'
+import { type Config, loadConfig } from '../../src/config.ts'
+import { duties, startDeadlines, sweepsOf } from '../../src/duties.ts'
 import { isUnavailable } from '../../src/errors.ts'
 import { LockSession } from '../../src/leader/lock-session.ts'
 import { Term } from '../../src/leader/term.ts'
@@ -7,8 +7,7 @@ import { createLog, type ReplicaLog } from '../../src/log.ts'
 import { type Parts, wireParts } from '../../src/parts.ts'
 import { encodeHint } from '../../src/services/hints.ts'
 import { heedHint } from '../../src/services/wire.ts'
-import { sqlState } from '../../src/sql/failure.ts'
-import { raiseDeadlineFloor } from '../../src/sql/leader.ts'
+import { asUnavailable, sqlState } from '../../src/sql/failure.ts'
 import type { Migration } from '../../src/sql/migrate.ts'
 import type { Sweep } from '../../src/sweep/scheduler.ts'
 import { HandClock } from '../support/hand-clock.ts'
@@ -25,6 +24,7 @@ const lockNotAvailable = '55P03'
 export class Replica {
   readonly parts: Parts
   readonly clock = new HandClock()
+  readonly #config: Config
   readonly #log: ReplicaLog
   readonly #recover: (term: Term, lost: AbortSignal) => Promise<void>
   readonly #sweeps: Map<string, Sweep>
@@ -36,6 +36,7 @@ export class Replica {
 
   constructor(url: string, name: string, sql: Sql, migrations: Migration[]) {
     const config = configOf(url, name)
+    this.#config = config
     this.#url = url
     this.#sql = sql
     this.#log = createLog(process.env.UNDERSTUDY_TEST_LOG ?? 'silent', { name })
@@ -62,15 +63,12 @@ export class Replica {
       `INSERT INTO replicas (replica_id, name, advertised_url, role, version, active_lock_id)
         VALUES ('${replicaId}', 'modelled', '', 'all', '0', ${lockId}) ON CONFLICT DO NOTHING`,
     )
-    const lock = await this.#openLock()
-    while (!(await lock.waitSlice(900)));
-    const number = await promote(lock, replicaId)
-    const term = this.#enter(number)
+    const term = this.#enter(await this.#promoteAtLast())
     const { gate, doors } = this.parts
-    await this.#recoverAtLast(term)
+    await atLast(() => this.#recover(term, term.lost))
     gate.open(term)
-    await doors.asLeader(term, (tx) => raiseDeadlineFloor(tx, number, limits.leaseTtl * minute))
-    return number
+    await atLast(() => startDeadlines(term, doors, this.#config))
+    return term.number
   }
 
   /** It loses its lock, as if its session had been cut, and has not noticed: its gate stays open. */
@@ -88,7 +86,9 @@ export class Replica {
   /** Tells that it serves, as the keeper of the term does. */
   async tick(): Promise<void> {
     const term = this.#term
-    const isHeld = term && (await this.#lock?.tick(term.number, term.replicaId, true))
+    const lock = this.#lock
+    const isHeld =
+      term && lock && (await atLast(() => lock.tick(term.number, term.replicaId, true)))
     if (!isHeld) throw new Error('the leader of the model has lost its term')
   }
 
@@ -113,7 +113,6 @@ export class Replica {
   /** Offers that a heartbeat found lost go back by themselves; resolves once they have. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#giveBacks)
-    this.#giveBacks.clear()
   }
 
   async stop(): Promise<void> {
@@ -122,15 +121,14 @@ export class Replica {
     await Promise.all([leader.end(), client.end()])
   }
 
-  /** Taken up again as the tenure does it: a machine that is busy may let a session time out. */
-  async #recoverAtLast(term: Term): Promise<void> {
-    for (;;) {
-      try {
-        return await this.#recover(term, term.lost)
-      } catch (error) {
-        if (!isUnavailable(error)) throw error
-      }
-    }
+  /** A session that did not answer is given up, with all that it may have got: its term was then nobody's. */
+  async #promoteAtLast(): Promise<number> {
+    return await atLast(async () => {
+      await this.loseLock()
+      const lock = await this.#openLock()
+      await granted(lock)
+      return await promote(lock, this.#log.replicaId)
+    })
   }
 
   #enter(number: number): Term {
@@ -147,6 +145,8 @@ export class Replica {
     polls.giveBack = (term, offers) => {
       const going = giveBack(term, offers)
       this.#giveBacks.add(going)
+      const forget = () => this.#giveBacks.delete(going)
+      going.then(forget, forget)
       return going
     }
   }
@@ -166,13 +166,33 @@ export class Replica {
 
 const lockId = '504946615666'
 
+/** More than a machine that is busy takes; what goes on longer has another reason. */
+const mostTries = 20
+
+/** Taken up again as the election and the tenure do: a machine that is busy may let a session time out. */
+async function atLast<T>(run: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await run()
+    } catch (error) {
+      if (tries === mostTries || !isUnavailable(asUnavailable(error))) throw error
+    }
+  }
+}
+
+async function granted(lock: LockSession): Promise<void> {
+  for (let slices = 1; !(await lock.waitSlice(900)); slices += 1) {
+    if (slices === mostTries) throw new Error('the lock of the leader before is not let go')
+  }
+}
+
 /** As the election does: who still holds the fence is ended. */
 async function promote(lock: LockSession, replicaId: string): Promise<number> {
-  for (;;) {
+  for (let tries = 1; ; tries += 1) {
     try {
       return await lock.promote(replicaId)
     } catch (error) {
-      if (sqlState(error) !== lockNotAvailable) throw error
+      if (tries === mostTries || sqlState(error) !== lockNotAvailable) throw error
       await lock.terminateFenceHolders()
     }
   }

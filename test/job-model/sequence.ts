@@ -1,14 +1,17 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Book, executors } from './book.ts'
 import type { Answer, Call } from './calls.ts'
+import { isUnanswered } from './calls.ts'
 import type { Step } from './commands.ts'
 import { differences } from './differences.ts'
+import type { Change } from './kinds.ts'
 import { coursesOf } from './rules/model.ts'
 import { type State, startingState } from './rules/state.ts'
 import { viewOf } from './rules/view.ts'
 import { Story } from './story.ts'
-import type { View } from './tables.ts'
-import { Watch } from './watch.ts'
+import type { JobView, View } from './tables.ts'
+import { mayHaveBeenTold } from './unanswered.ts'
+import { finals, Watch } from './watch.ts'
 
 /** The real thing did what the model has no explanation for, or what must never be. */
 export class Disagreement extends Error {
@@ -28,7 +31,8 @@ export interface System {
   look(): Promise<View>
 }
 
-export type OnAnswer = (call: Call, answer: Answer) => void
+/** Of what was drawn; a change if nothing else was under way. */
+export type OnAnswer = (call: Call, answer: Answer, change: Change | undefined) => void
 
 /** One sequence: each step is done to the real thing and to the model, and then they are compared. Where several calls were
  *  under way at the same time, any order of them explains what came of it. */
@@ -37,38 +41,40 @@ export class Sequence {
   readonly #book = new Book()
   readonly #story = new Story()
   readonly #watch = new Watch()
-  readonly #onAnswer: OnAnswer
   #view: View
   /** All that the model may be in: what is in memory alone cannot be looked at. */
   #possible: State[]
 
-  private constructor(system: System, term: number, view: View, onAnswer: OnAnswer) {
+  private constructor(system: System, term: number, view: View) {
     this.#system = system
     this.#view = view
     this.#possible = [{ ...startingState, term }]
-    this.#onAnswer = onAnswer
   }
 
   /** From nothing to everything that was acknowledged having come to an end. Throws Disagreement. */
   static async run(system: System, steps: Step[], onAnswer: OnAnswer): Promise<void> {
     const term = await system.wipe()
-    const sequence = new Sequence(system, term, await system.look(), onAnswer)
-    for (const step of [...beginning, ...steps]) await sequence.#take(step)
+    const sequence = new Sequence(system, term, await system.look())
+    for (const step of beginning) await sequence.#take(step)
+    for (const step of steps) await sequence.#take(step, onAnswer)
     await sequence.#end()
   }
 
-  async #take(step: Step): Promise<void> {
+  async #take(step: Step, onAnswer?: OnAnswer): Promise<void> {
     const calls = compatible(
       step.flatMap((command) => this.#book.callOf(command, this.#view) ?? []),
+      this.#view.term,
     )
     if (calls.length === 0) return
     const answers = await Promise.all(calls.map((call) => this.#system.call(call)))
     const view = await this.#system.look()
+    const change = calls.length === 1 ? { before: this.#view, after: view } : undefined
     for (const [index, call] of calls.entries()) {
       const answer = answers[index] as Answer
       this.#book.learn(call, answer)
-      this.#onAnswer(call, answer)
+      onAnswer?.(call, answer, change)
     }
+    this.#book.see(view)
     this.#story.add(calls, answers)
     const wrongs = this.#watch.see(this.#view, view, calls, answers)
     if (wrongs.length > 0) throw new Disagreement(wrongs, this.#story)
@@ -77,7 +83,7 @@ export class Sequence {
   }
 
   #follow(calls: Call[], answers: Answer[], view: View): void {
-    const reached = this.#possible.flatMap((state) => statesAfter(state, calls, answers))
+    const reached = this.#possible.flatMap((state) => statesAfter(state, calls, answers, view))
     const fitting = reached.filter((state) => isDeepStrictEqual(viewOf(state), view))
     const distinct = new Map(fitting.map((state) => [JSON.stringify(state), state]))
     if (distinct.size === 0)
@@ -104,8 +110,11 @@ export class Sequence {
 
   /** Every acknowledged job reaches exactly one end, whatever was done to it (invariants 3 and 6). */
   async #end(): Promise<void> {
-    const { jobs } = this.#view
-    for (const place of jobs.keys()) await this.#take([{ do: 'cancel', job: place, on: 0 }])
+    // Again where that got no answer.
+    for (let tries = 0; tries < 3 && this.#view.jobs.some(isWanted); tries += 1) {
+      for (const place of this.#view.jobs.keys())
+        await this.#take([{ do: 'cancel', job: place, on: 0 }])
+    }
     for (const step of ending) await this.#take(step)
     const open = this.#view.jobs.filter(({ state }) => !finals.has(state))
     if (open.length === 0) return
@@ -114,7 +123,10 @@ export class Sequence {
   }
 }
 
-const finals = new Set(['succeeded', 'failed', 'cancelled'])
+/** Nobody has asked for its end, and it has none. */
+function isWanted({ state, isCancelRequested }: JobView): boolean {
+  return !isCancelRequested && !finals.has(state)
+}
 
 /** A leader that has served for longer than its floor, and two executors. */
 const beginning: Step[] = [
@@ -123,7 +135,13 @@ const beginning: Step[] = [
   [{ do: 'pass', min: 6, isServed: true }],
 ]
 
+/** Who is heard is told, and does nothing about it; what is left then runs out. */
 const ending: Step[] = [
+  ...executors.map((_id, who): Step => {
+    return [{ do: 'heartbeat', who, isOld: false, mask: 15, at: 'active' }]
+  }),
+  [{ do: 'pass', min: 3, isServed: true }],
+  [{ do: 'sweep', name: 'end_unanswered_cancels', at: 'active' }],
   [{ do: 'pass', min: 6, isServed: true }],
   [{ do: 'pass', min: 6, isServed: true }],
   [{ do: 'sweep', name: 'expire_leases', at: 'active' }],
@@ -131,10 +149,12 @@ const ending: Step[] = [
 ]
 
 /** At the same time there is one promotion at most, and one registration of each executor: of two in one batch the older
- *  is refused, in whichever order they are told. */
-function compatible(calls: Call[]): Call[] {
+ *  is refused, in whichever order they are told. And it is the one that thinks it leads still that is promoted. */
+function compatible(calls: Call[], term: number): Call[] {
+  const isPromoted = calls.some((call) => call.do === 'promote')
   const seen = new Set<string>()
   return calls.filter((call) => {
+    if (isPromoted && 'term' in call && call.term < term) return false
     const name = call.do === 'promote' ? 'promote' : call.do === 'register' ? call.executor : ''
     if (name === '') return true
     const isFirst = !seen.has(name)
@@ -144,28 +164,35 @@ function compatible(calls: Call[]): Call[] {
 }
 
 /** Where every order of these calls leads that explains their answers. */
-function statesAfter(before: State, calls: Call[], answers: Answer[]): State[] {
+function statesAfter(before: State, calls: Call[], answers: Answer[], view: View): State[] {
   const isAlone = calls.length === 1
   return permutationsOf([...calls.keys()]).flatMap((order) =>
     order.reduce(
       (states, index) => {
         const [call, seen] = [calls[index] as Call, answers[index] as Answer]
-        return states.flatMap((state) => stepFrom(state, call, seen, isAlone))
+        return states.flatMap((state) =>
+          isUnanswered(seen)
+            ? stepInTheDark(state, call, view)
+            : stepFrom(state, call, seen, isAlone),
+        )
       },
       [before],
     ),
   )
 }
 
-/** Of a commit that was not answered nobody knows whether it was made. */
 function stepFrom(state: State, call: Call, seen: Answer, isAlone: boolean): State[] {
-  const courses = coursesOf(state, call, seen, isAlone)
-  if ('refused' in seen && seen.refused === 'database_unavailable') {
-    return [state, ...courses.map((course) => course.state)]
-  }
-  return courses
+  return coursesOf(state, call, seen, isAlone)
     .filter(({ answer }) => isDeepStrictEqual(answer, seen))
     .map((course) => course.state)
+}
+
+/** Of a commit that was not answered nobody knows whether it was made; and of a sweep, how many were. */
+function stepInTheDark(state: State, call: Call, view: View): State[] {
+  const courses = mayHaveBeenTold(call, state, view).flatMap((told) =>
+    coursesOf(state, call, told, false),
+  )
+  return [state, ...courses.map((course) => course.state)]
 }
 
 function permutationsOf<T>(items: T[]): T[][] {

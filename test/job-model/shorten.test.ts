@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Command, Step } from './commands.ts'
 import { shorten } from './shorten.ts'
-import { missingFrom } from './vacuity.ts'
+import { emptinessOf } from './vacuity.ts'
 
 const pass = (min: number): Command => ({ do: 'pass', min, isServed: true })
 const minutesOf = (steps: Step[]) =>
@@ -25,6 +25,18 @@ test('a sequence that needs all of its steps keeps them', async () => {
 })
 
 test('many sequences that come to nothing are no success', () => {
-  expect(missingFrom(new Map(), 299)).toEqual([])
-  expect(missingFrom(new Map(), 300)).toContain('begin: in_doubt')
+  expect(emptinessOf({ tally: new Map(), runs: 299 })).toEqual([])
+  const [reason] = emptinessOf({ tally: new Map(), runs: 300 })
+  expect(reason).toMatch(/this never happened: .*begin: in_doubt/)
+})
+
+test('many calls that were not answered are no success either', () => {
+  const tally = (lost: number) =>
+    new Map([
+      ['poll: given', 1_000 - lost],
+      ['poll: database_unavailable', lost],
+    ])
+  const told = (lost: number) => emptinessOf({ tally: tally(lost), runs: 300 }).join()
+  expect(told(20)).toContain('2 % of the calls were not answered')
+  expect(told(10)).not.toContain('not answered')
 })

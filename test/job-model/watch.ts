@@ -3,7 +3,7 @@ import type { Answer, Call, Lease } from './calls.ts'
 import { isRefused } from './calls.ts'
 import type { JobView, View } from './tables.ts'
 
-const finals = new Set(['succeeded', 'failed', 'cancelled'])
+export const finals: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled'])
 
 /** What must never be, whatever the model has to say about it: the invariants, by their numbers, of what was seen
  *  before and after a step, and of what was answered so far. */

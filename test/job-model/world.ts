@@ -72,9 +72,9 @@ export class World implements System {
   async #promote() {
     const next = this.#leader === 0 ? 1 : 0
     await this.#replicas[this.#leader].loseLock()
-    const term = await this.#replicas[next].lead()
+    // Whether or not all of it goes well, it is not the one before that leads from here on.
     this.#leader = next
-    return { term }
+    return { term: await this.#replicas[next].lead() }
   }
 
   /** Of the replica that leads, or of the one that still believes it does. */

@@ -22,14 +22,30 @@ import * as transitions from './transitions.ts'
 export function coursesOf(before: State, call: Call, seen: Answer, isAlone: boolean): Course[] {
   if ('term' in call && call.term !== before.term) return [refusedZombie(before, seen)]
   if (call.do === 'sweep') return sweepCourses(before, call.name, isAlone)
-  if (call.do === 'promote') return promoteCourses(before, isAlone)
+  if (call.do === 'promote') return promoteCourses(before, seen, isAlone)
   const state = structuredClone(before)
   return [{ state, answer: answerOf(state, call, seen, isAlone) }]
 }
 
+/** What it may say that has to do with its term; and what it reads may be older, or newer, than its memory. */
+const refusalsOfZombies: ReadonlySet<string> = new Set([
+  'controller_standby',
+  'controller_recovering',
+  'database_unavailable',
+  'not_found',
+  'stale_epoch',
+  'stale_fence',
+  'already_final',
+  'cancel_requested',
+  'effect_in_progress',
+  'effect_settled',
+])
+
 /** Invariant 1: whatever the replica of an older term believes, it writes nothing and gives nothing out. */
 function refusedZombie(state: State, seen: Answer): Course {
-  const isNothing = isRefused(seen) || Object.values(seen.ok).flat().length === 0
+  const isNothing = isRefused(seen)
+    ? refusalsOfZombies.has(seen.refused)
+    : Object.values(seen.ok).flat().length === 0
   return { state, answer: isNothing ? seen : refuse('controller_standby') }
 }
 
@@ -133,18 +149,24 @@ function sweepCourses(before: State, name: SweepName, isAlone: boolean): Course[
 
 /** Leases that ran out while somebody could still hear their holders are taken back at once; all others, and all other
  *  deadlines, start over with the gate (invariant 7). */
-function promoteCourses(before: State, isAlone: boolean): Course[] {
+function promoteCourses(before: State, seen: Answer, isAlone: boolean): Course[] {
   const { servedAt, floor } = before
   const wasServed = servedAt !== null && floor !== null && floor <= servedAt
   const due = Object.values(before.jobs).filter(
     ({ holder }) => wasServed && holder && holder.expiresAt <= servedAt,
   )
   return endings(before, due, (_state, job) => endByLoss(job), isAlone).map((state) => {
-    state.term += 1
+    state.term = termAfter(before, seen)
     state.floor = state.now + limits.leaseTtl
     forgetMemory(state)
     return { state, answer: ok({ term: state.term }) }
   })
+}
+
+/** A promotion that was not answered, and so was made again, may have used one up. */
+function termAfter({ term }: State, seen: Answer): number {
+  const told = isRefused(seen) ? 0 : Number(seen.ok.term)
+  return Math.max(term + 1, told)
 }
 
 /** A new leader knows what the tables tell of offers and polls; of several polls of an executor, the latest. */

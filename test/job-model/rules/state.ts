@@ -8,7 +8,7 @@ export const limits = {
   cancelGrace: 3,
   runTimeoutGrace: 4,
   /** An offer is lost once two heartbeats so far apart have not listed it. */
-  beatsApart: 0.9,
+  beatsApart: 1,
   lostLeaseBudget: 2,
 } as const
 

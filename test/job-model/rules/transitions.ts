@@ -2,7 +2,7 @@ import type { Answer } from '../calls.ts'
 import { isRefused } from '../calls.ts'
 import { endCancelled, place } from './clients.ts'
 import type { Of } from './executors.ts'
-import { enter, positionOf } from './leases.ts'
+import { positionOf } from './leases.ts'
 import {
   isFinal,
   isPastFloor,
@@ -63,7 +63,6 @@ function go(
   job.attempt = 0
   job.lostLeases = 0
   if (target) {
-    enter(job, target)
     place(state, job, target)
     if (job.isCancelRequested) endCancelled(job)
   } else {
