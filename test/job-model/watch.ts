@@ -125,16 +125,21 @@ class Ledger {
       const answer = answers[index] as Answer
       return isRefused(answer) ? [] : [{ call, ok: answer.ok }]
     })
-    for (const { call, ok } of acts) {
+    const undone = acts.flatMap(({ call, ok }) => {
       const isUndone = (call.do === 'settle' || call.do === 'resolve') && ok.state === 'aborted'
-      if (!isUndone) continue
-      const job = call.do === 'settle' ? call.lease.job : call.job
-      this.#open.delete(`${root(job)} ${call.key}`)
+      if (!isUndone) return []
+      return { job: call.do === 'settle' ? call.lease.job : call.job, key: call.key }
+    })
+    for (const { job, key } of undone) this.#open.delete(`${root(job)} ${key}`)
+    const faults = acts.flatMap(({ call, ok }) => this.#proceedFaults(root, call, ok))
+    // Of a begin and an abort at the same time the abort came last where nothing is begun.
+    for (const { job, key } of undone) {
+      const isAborted = after.effects.some(
+        (row) => row.job === job && row.key === key && row.state === 'aborted',
+      )
+      if (isAborted) this.#open.delete(`${root(job)} ${key}`)
     }
-    return [
-      ...acts.flatMap(({ call, ok }) => this.#proceedFaults(root, call, ok)),
-      ...this.#commitFaults(root, before, after),
-    ]
+    return [...faults, ...this.#commitFaults(root, before, after)]
   }
 
   #proceedFaults(root: Root, call: Call, ok: Record<string, unknown>): string[] {
