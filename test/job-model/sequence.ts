@@ -148,19 +148,26 @@ const ending: Step[] = [
   [{ do: 'sweep', name: 'expire_transitions', at: 'active' }],
 ]
 
-/** At the same time there is one promotion at most, and one registration of each executor: of two in one batch the older
- *  is refused, in whichever order they are told. And it is the one that thinks it leads still that is promoted. */
+/** At the same time there is one promotion at most, and one registration and one poll of each executor: of two
+ *  registrations in one batch the older is refused, in whichever order they are told, and of two polls the older may have
+ *  claimed what goes back because the newer has taken its place. And it is the one that thinks it leads still that is
+ *  promoted. */
 function compatible(calls: Call[], term: number): Call[] {
   const isPromoted = calls.some((call) => call.do === 'promote')
   const seen = new Set<string>()
   return calls.filter((call) => {
     if (isPromoted && 'term' in call && call.term < term) return false
-    const name = call.do === 'promote' ? 'promote' : call.do === 'register' ? call.executor : ''
-    if (name === '') return true
+    const name = aloneAs(call)
+    if (name === undefined) return true
     const isFirst = !seen.has(name)
     seen.add(name)
     return isFirst
   })
+}
+
+function aloneAs(call: Call): string | undefined {
+  if (call.do === 'promote') return call.do
+  return call.do === 'register' || call.do === 'poll' ? `${call.do} ${call.executor}` : undefined
 }
 
 /** Where every order of these calls leads that explains their answers. */
