@@ -35,7 +35,7 @@ export interface DeployOutcome {
     job_id: string
     state: string
     stage: string | null
-    attempts: number
+    attempt: number
     deployed: number
     ledger: string
   }[]
@@ -119,7 +119,7 @@ export function toOutcome(
       job_id: job.id,
       state: job.state,
       stage: job.stage,
-      attempts: job.attempt,
+      attempt: job.attempt,
       deployed: tokens.length,
       ledger: effects.map(({ key, state }) => `${key} ${state}`).join(', ') || 'empty',
     })),
@@ -134,8 +134,8 @@ export function deployLines({ releases, story, faults, promotions }: DeployOutco
     ...story.map(({ ms, what }) => `  ${String(ms).padStart(6)}  ${what}`),
     '',
     ...releases.map(
-      ({ version, state, stage, attempts, deployed, ledger }) =>
-        `  ${version}  ${state.padEnd(9)}  in ${stage}, attempt ${attempts}; ledger: ${ledger}; lines outside: ${deployed}`,
+      ({ version, state, stage, attempt, deployed, ledger }) =>
+        `  ${version}  ${state.padEnd(9)}  in ${stage}, attempt ${attempt}; ledger: ${ledger}; lines outside: ${deployed}`,
     ),
     `  promotions: ${promotions}`,
     '',

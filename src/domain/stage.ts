@@ -67,9 +67,6 @@ export function refuseMove(job: Standing, expected: Expected): Refusal | undefin
 /** Where a move leads: to a stage, or out of the pipeline. */
 export type Target = { stage: Stage } | { end: 'succeeded' | 'failed' }
 
-/** The names that end a job: no stage may have them. */
-export const endings = ['succeeded', 'failed', 'cancelled'] as const
-
 /** The target that `to` names, seen from `from`; text: why there is none. Rejecting takes somebody who decides: a
  *  manual stage, or the owner of the move. */
 export function targetOf(

@@ -8,7 +8,7 @@ import type {
   ExecutorList,
   HistoryQuery,
 } from '../contract/executors.ts'
-import type { CallReplica } from './locks.ts'
+import type { CallReplica } from './transport.ts'
 
 /** Executors (docs/executors.md): reading for any reader, the rest for operators, and audited. */
 export class Executors {

@@ -13,11 +13,9 @@ import type {
 } from '../contract/locks.ts'
 import { ApiError, UnavailableError } from './errors.ts'
 import { HeldLock, type HoldOptions, type Renewal } from './held-lock.ts'
-import type { Call } from './transport.ts'
+import type { Call, CallReplica } from './transport.ts'
 
-/** How a call to a replica is made, and for how long it is tried. */
-export type CallReplica = <T>(call: Partial<Call> & { path: string }) => Promise<T>
-
+/** For how long a call to a replica is tried. */
 export interface LockTries {
   /** Longest that one try may take, milliseconds. */
   timeoutMs?: number

@@ -9,7 +9,7 @@ import type {
   TransitionBegun,
   TransitionCommit,
 } from '../contract/transitions.ts'
-import type { CallReplica } from './locks.ts'
+import type { CallReplica } from './transport.ts'
 
 /** Moves of jobs between their stages (docs/stages.md), with a token of role operator or admin; the list for readers. */
 export class Transitions {

@@ -21,6 +21,9 @@ export interface Call {
   signal?: AbortSignal | undefined
 }
 
+/** Makes a call; what is left out is as its client has it. */
+export type CallReplica = <T>(call: Partial<Call> & { path: string }) => Promise<T>
+
 /** How one try ended. */
 type Outcome = { type: 'answer'; status: number; body: Body | undefined } | Unserved
 

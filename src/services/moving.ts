@@ -25,14 +25,14 @@ import {
   type TransitionRow,
 } from '../sql/transitions.ts'
 import { type Actor, audit } from './audit.ts'
-import { isJobId } from './json.ts'
+import { noJob } from './lease-calls.ts'
 
 /** What the ways to move a job share. All of it runs under the job's row lock. */
 
 /** The job, locked. Who decides is bound to no queues. Throws not_found. */
 export async function lockJob(tx: Queryable, jobId: string): Promise<PipelineRow> {
-  const job = isJobId(jobId) ? await lockPipeline(tx, jobId) : undefined
-  if (!job) throw new AppError('not_found', `there is no job ${jobId}`)
+  const job = await lockPipeline(tx, jobId)
+  if (!job) throw noJob(jobId)
   return job
 }
 

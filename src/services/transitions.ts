@@ -27,7 +27,7 @@ import { type Actor, audit } from './audit.ts'
 import { hashOf } from './body-hash.ts'
 import type { Jobs, Reader } from './jobs.ts'
 import { Lanes } from './lane.ts'
-import { beingCancelled } from './lease-calls.ts'
+import { beingCancelled, knownJobId } from './lease-calls.ts'
 import {
   clearTheWay,
   findStage,
@@ -70,12 +70,12 @@ export class Transitions {
     jobId: string,
     { idempotency_key: key, ...body }: Transition,
   ): Promise<TransitionAnswer> {
+    const keyed = key === undefined ? null : { idempotency_key: key, body_hash: hashOf(body) }
     return await this.#act(jobId, async (tx, job) => {
-      const hash = hashOf(body)
-      const before = key === undefined ? undefined : await findMoveByKey(tx, job.id, key)
-      if (before) {
+      const before = keyed && (await findMoveByKey(tx, job.id, keyed.idempotency_key))
+      if (keyed && before) {
         const { body_hash, ...moved } = before
-        if (!body_hash.equals(hash)) throw mismatch(moved.move)
+        if (!body_hash.equals(keyed.body_hash)) throw mismatch(moved.move)
         return replay({ job: await this.#read(tx, job.id), moved })
       }
       const stages = await findStage(tx, job, body.expected_stage)
@@ -83,7 +83,6 @@ export class Transitions {
       judge(job, body)
       const { displaced } = await clearTheWay(tx, job)
       if (job.cancel_requested_at !== null) return await refuseCancelled(tx, job)
-      const keyed = key === undefined ? null : { idempotency_key: key, body_hash: hash }
       const { from } = stages
       const move = { from, target, by: 'transition', keyed, displaced, ...body } as const
       return await this.#move(tx, actor, job, move)
@@ -193,8 +192,9 @@ export class Transitions {
     fn: (tx: Queryable, job: PipelineRow) => Promise<Done<T>>,
   ): Promise<T> {
     const { doors, onPlaced } = this.#o
-    const act = () => doors.asClient(async (tx) => await fn(tx, await lockJob(tx, jobId)))
-    const done = await this.#lanes.run(jobId.toLowerCase(), act)
+    const id = knownJobId(jobId)
+    const act = () => doors.asClient(async (tx) => await fn(tx, await lockJob(tx, id)))
+    const done = await this.#lanes.run(id, act)
     onPlaced(done.moved)
     if ('refusal' in done) throw done.refusal
     return done.answer

@@ -1,6 +1,7 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { jsonBuildObject } from 'kysely/helpers/postgres'
 import type { JobState } from '../domain/job.ts'
+import type { WaitingFor } from '../domain/stage.ts'
 import { build, rowsOf } from './build.ts'
 import type { Queryable } from './pool.ts'
 import {
@@ -60,7 +61,7 @@ export interface JobSummaryRow {
   state: 'available' | 'leased' | 'waiting' | 'succeeded' | 'failed' | 'cancelled'
   stage: string | null
   move: number
-  waiting_for: 'effect' | 'decision' | 'transition' | null
+  waiting_for: WaitingFor | null
   scheduled: boolean
   labels: Record<string, string>
   requires: Record<string, string>

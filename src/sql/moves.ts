@@ -30,9 +30,14 @@ export interface NewMove {
   body_hash: Buffer | null
 }
 
+/** A cancel that waited for the owner of the move comes after it, unless the job succeeded by it. */
+const endsAs = `CASE WHEN j.cancel_requested_at IS NULL OR $4 = 'succeeded' THEN $4 ELSE 'cancelled' END`
+/** A time that was asked for holds for every stage; a backoff ends with the attempt's stage. */
+const runsAt =
+  'CASE WHEN j.attempt > 0 THEN least(j.run_at, statement_timestamp()) ELSE j.run_at END'
+
 /** Moves a job that nobody works on and nobody owns, from the stage and the move that it was judged at, with budgets of
- *  its own for the stage that it enters. `run_at` that was asked for holds for every stage; a backoff ends with the
- *  attempt's stage. A cancel that waited for the owner of the move comes after it, unless the job succeeded by it. */
+ *  its own for the stage that it enters. */
 export async function moveJobIfThere(
   tx: Queryable,
   { id, stage, move }: Pick<PipelineRow, 'id' | 'stage' | 'move'>,
@@ -44,18 +49,15 @@ export async function moveJobIfThere(
   const { rows } = await tx.query<PlacedRow>({
     name: 'move_job_if_there',
     text: `
-      UPDATE jobs j SET state = r.state, stage = coalesce($5, j.stage), class_id = coalesce($6, j.class_id),
+      UPDATE jobs j SET state = ${endsAs}, stage = coalesce($5, j.stage), class_id = coalesce($6, j.class_id),
         move = j.move + 1, stage_fence = j.fence,
-        waiting_for = CASE WHEN r.state = 'waiting' THEN $7 END, attempt = 0, lost_leases = 0,
-        run_at = r.run_at, claim_at = least(j.claim_at, r.run_at - j.priority * interval '10 minutes'),
-        scheduled = r.state = 'available' AND r.run_at > clock_timestamp(),
-        finished_at = CASE WHEN r.state IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END,
+        waiting_for = CASE WHEN ${endsAs} = 'waiting' THEN $7 END, attempt = 0, lost_leases = 0,
+        run_at = ${runsAt}, claim_at = least(j.claim_at, ${runsAt} - j.priority * interval '10 minutes'),
+        scheduled = ${endsAs} = 'available' AND ${runsAt} > clock_timestamp(),
+        finished_at = CASE WHEN ${endsAs} IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END,
         results_bytes = CASE WHEN $8::smallint IS NULL THEN j.results_bytes ELSE (
           SELECT coalesce(sum(octet_length(s.result::text)), 0)::integer FROM stages s
           WHERE s.job_id = $1 AND s.position < $8) END
-      FROM (SELECT CASE WHEN attempt > 0 THEN least(run_at, clock_timestamp()) ELSE run_at END AS run_at,
-          CASE WHEN cancel_requested_at IS NULL OR $4 = 'succeeded' THEN $4 ELSE 'cancelled' END AS state
-        FROM jobs WHERE id = $1) r
       WHERE j.id = $1 AND j.stage = $2 AND j.move = $3 AND ((j.state = 'available' AND $4 <> 'failed')
         OR (j.state = 'waiting' AND j.waiting_for IN ('decision', 'transition')))
         AND (j.cancel_requested_at IS NULL OR j.waiting_for = 'transition')

@@ -72,13 +72,8 @@ export async function wasTakenOver(
   return rowCount === 1
 }
 
-export interface NewTransition {
-  job_id: string
-  stage: string
-  move: number
-  owner: string
-  boot_id: string
-  token_id: string
+export interface NewTransition
+  extends Pick<TransitionRow, 'job_id' | 'stage' | 'move' | 'owner' | 'boot_id' | 'token_id'> {
   ceiling_ms: number
 }
 
@@ -127,19 +122,19 @@ export async function holdForTransition(
   return rowCount === 1
 }
 
+const isAgain = `CASE WHEN j.cancel_requested_at IS NOT NULL THEN 'cancelled'
+  WHEN s.class_id IS NULL THEN 'waiting' ELSE 'available' END`
+
 /** Jobs that no transition owns any more are what they were: at a manual stage they wait for a decision, at another
  *  they are available, or scheduled if their time has not come. Where a cancel waited for that, they are cancelled. */
 export async function releaseFromTransition(tx: Queryable, jobIds: string[]): Promise<PlacedRow[]> {
   const { rows } = await tx.query<PlacedRow>({
     name: 'release_from_transition',
     text: `UPDATE jobs j SET
-        state = n.state, waiting_for = CASE n.state WHEN 'waiting' THEN 'decision' END,
-        scheduled = n.state = 'available' AND j.run_at > clock_timestamp(),
-        finished_at = CASE n.state WHEN 'cancelled' THEN clock_timestamp() END
-      FROM stages s CROSS JOIN LATERAL (
-        SELECT CASE WHEN c.cancel_requested_at IS NOT NULL THEN 'cancelled'
-          WHEN s.class_id IS NULL THEN 'waiting' ELSE 'available' END AS state
-        FROM jobs c WHERE c.id = s.job_id) n
+        state = ${isAgain}, waiting_for = CASE ${isAgain} WHEN 'waiting' THEN 'decision' END,
+        scheduled = ${isAgain} = 'available' AND j.run_at > clock_timestamp(),
+        finished_at = CASE ${isAgain} WHEN 'cancelled' THEN clock_timestamp() END
+      FROM stages s
       WHERE j.id = ANY ($1::uuid[]) AND s.job_id = j.id AND s.name = j.stage
         AND j.state = 'waiting' AND j.waiting_for = 'transition' AND NOT EXISTS (
           SELECT FROM transitions t WHERE t.job_id = j.id AND t.ended_at IS NULL)

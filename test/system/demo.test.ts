@@ -16,7 +16,7 @@ test(
     expect(faults).toEqual([])
     expect(promotions).toBeGreaterThanOrEqual(1)
     expect(releases).toMatchObject([
-      { version: 'v1', state: 'succeeded', attempts: 2, deployed: 1, ledger: 'deploy committed' },
+      { version: 'v1', state: 'succeeded', attempt: 2, deployed: 1, ledger: 'deploy committed' },
       {
         version: 'v2',
         state: 'cancelled',

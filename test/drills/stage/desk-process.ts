@@ -1,12 +1,12 @@
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Job } from '../../../src/contract/jobs.ts'
+import type { Job, JobSummary } from '../../../src/contract/jobs.ts'
 import { ApiError, Client, UnavailableError } from '../../../src/sdk/index.ts'
 import { Recorder, recordRequests } from '../history/record.ts'
 import type { DeskOrders } from './actors.ts'
 import { Dice } from './dice.ts'
 import { Outside } from './outside.ts'
-import { jobOf } from './release.ts'
+import { jobOf, releaseQueue } from './release.ts'
 
 /** Submits releases at a steady rate and sees each to its end: approves it, cancels some, says of what is in doubt
  *  whether it was done, and retries what failed. Told on stdin how; after SIGTERM it submits no more. */
@@ -34,6 +34,8 @@ interface Plan {
   cancel: 'section' | 'any time' | undefined
   cancelAt: number
 }
+
+const asItIs: Plan = { breaks: false, cancel: undefined, cancelAt: 0 }
 
 function planOf(n: number): Plan {
   const cancels = { 1: 'any time', 5: 'section' } as const
@@ -89,6 +91,17 @@ async function attend(job: Job, plan: Plan): Promise<void> {
   }
 }
 
+/** Those that came late, after all others: a submit that got stuck, and was repeated elsewhere, makes a job of its own if
+ *  the other was cancelled by then, as a cancel gives the key up. Nobody was told of it. */
+async function listLive(): Promise<JobSummary[]> {
+  const pages = await Promise.all(
+    (['available', 'leased', 'waiting'] as const).map((state) =>
+      insist(() => client.listJobs({ queue: releaseQueue, state })),
+    ),
+  )
+  return pages.flatMap((page) => page?.jobs ?? [])
+}
+
 /** An operator looks outside. */
 async function resolve(id: string): Promise<void> {
   const { effects } = await client.listEffects(id)
@@ -110,6 +123,9 @@ for (let n = 0; !stopping.signal.aborted; n += 1) {
   )
 }
 await Promise.all(open)
+for (let live = await listLive(); live.length > 0; live = await listLive()) {
+  await Promise.all(live.map(({ id }) => see(id, asItIs)))
+}
 await client.close()
 outside.close()
 recorder.close()
