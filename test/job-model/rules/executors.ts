@@ -126,7 +126,12 @@ function renew(state: State, lease: Lease): Job | undefined {
   return held.job
 }
 
-export function heartbeat(state: State, { executor, epoch, listed }: Of<'heartbeat'>): Answer {
+/** Offers that were missed go back by a transaction of its own, after the answer: others may have come before it. */
+export function heartbeat(
+  state: State,
+  { executor, epoch, listed }: Of<'heartbeat'>,
+  givesBack: boolean,
+): Answer {
   if (!state.executors[executor]) return refuse('not_found')
   if (!isCurrent(state, executor, epoch)) return refuse('stale_epoch')
   const held = listed.filter((lease) => renew(state, lease))
@@ -145,7 +150,9 @@ export function heartbeat(state: State, { executor, epoch, listed }: Of<'heartbe
       return `${name(lease)} ${job && isFinal(job) ? 'already_final' : 'stale_fence'}`
     }),
   })
-  giveBackLost(state, executor, listed)
+  for (const job of missOffers(state, executor, listed)) {
+    if (givesBack) endByReturn(job, 'undelivered', true)
+  }
   return answer
 }
 
@@ -153,18 +160,15 @@ function name({ job, fence }: Lease): string {
   return `${job} ${fence}`
 }
 
-/** Offers that two heartbeats, far enough apart, do not list. */
-function giveBackLost(state: State, executor: string, listed: Lease[]): void {
-  for (const job of leasesOf(state, executor)) {
-    const { holder } = job
-    const isListed = listed.some(({ job: id, fence }) => id === job.id && fence === holder?.fence)
-    if (!holder?.offer || isListed) continue
+/** Those that two heartbeats, far enough apart, have not listed. */
+function missOffers(state: State, executor: string, listed: Lease[]): Job[] {
+  return leasesOf(state, executor).filter(({ id, holder }) => {
+    const isListed = listed.some(({ job, fence }) => job === id && fence === holder?.fence)
+    if (!holder?.offer || isListed) return false
     const { missedAt } = holder.offer
     if (missedAt === null) holder.offer.missedAt = state.now
-    else if (holder.isOffered && state.now - missedAt >= limits.beatsApart) {
-      endByReturn(job, 'undelivered', true)
-    }
-  }
+    return missedAt !== null && holder.isOffered && state.now - missedAt >= limits.beatsApart
+  })
 }
 
 /** In this order: not_found, stale_epoch, duplicate, already_final, stale_fence, else accepted. */
