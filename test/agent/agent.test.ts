@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { cliPath } from '../../src/dev/replica-process.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startActive } from '../support/replica.ts'
 import { startAgent } from './start-agent.ts'
 
@@ -164,7 +165,7 @@ test('many commands at once are no reason for a warning', async () => {
   )
   for (const id of ids) await client.waitForJob(id, 40_000)
   while (lines.filter((line) => line === 'late').length < 12) {
-    await new Promise((resolve) => setImmediate(resolve))
+    await pause()
   }
   expect(lines.filter((line) => line.includes('Warning'))).toEqual([])
 })

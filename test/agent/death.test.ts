@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startActive } from '../support/replica.ts'
 import { clientOf, isAlive, runAgent, startAgent, untilFile } from './start-agent.ts'
 
@@ -96,7 +97,7 @@ test.each([
   const slowly = 'while [ $(head -c 2000000 | wc -c) -gt 0 ]; do sleep 0.02; done'
   const starter = ['bash', '-c', `exec "$@" 2> >(${slowly})`, 'bash']
   const { api, client, queue, child } = await startAgent(db, command, { env, starter })
-  while ((await api.get(`/v1/executors/${queue}`)).status !== 200);
+  while ((await api.get(`/v1/executors/${queue}`)).status !== 200) await pause()
   const before = peakOf(child.pid ?? 0)
   const { job } = await client.submit({ kind: 'x', queue, max_attempts: 1 })
   expect(await client.waitForJob(job.id, 50_000)).toMatchObject({ state: 'succeeded', result: 7 })

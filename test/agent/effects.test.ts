@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { cliPath } from '../../src/dev/replica-process.ts'
 import { cli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { adminToken } from '../support/replica.ts'
 import { startAgent } from './start-agent.ts'
 
@@ -39,7 +40,7 @@ test('what a shell left open holds the job, until an operator has resolved it', 
   )
   const backoff = { base_ms: 1, cap_ms: 1 }
   const { job } = await client.submit({ kind: 'x', queue, backoff })
-  while ((await api.job(job.id)).state !== 'waiting');
+  while ((await api.job(job.id)).state !== 'waiting') await pause()
   const env = { UNDERSTUDY_URLS: api.url, UNDERSTUDY_TOKEN: adminToken }
   const list = await cli(['effect', 'list', job.id], { env })
   expect(list.stdout).toMatch(/^ {2}deploy +in_doubt, the job waits +hold /m)

@@ -7,6 +7,7 @@ import { cliPath } from '../../src/dev/replica-process.ts'
 import { Client } from '../../src/sdk/index.ts'
 import type { Api } from '../support/api.ts'
 import type { TestDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { adminToken, startActive } from '../support/replica.ts'
 import { Signals } from '../support/signals.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -74,7 +75,7 @@ export function clientOf(...apis: Api[]): Client {
 
 export async function untilFile(path: string): Promise<string> {
   while (!existsSync(path) || readFileSync(path, 'utf8') === '') {
-    await new Promise((resolve) => setImmediate(resolve))
+    await pause()
   }
   return readFileSync(path, 'utf8').trim()
 }

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { isAlive, startAgent, terminate, untilFile } from './start-agent.ts'
 
 const db = useDatabase()
@@ -20,7 +21,7 @@ test('a run timeout ends the whole process group, also what ignores SIGTERM', as
     state: 'failed',
     error: { code: 'run_timeout' },
   })
-  while (isAlive(grandchild)) await new Promise((resolve) => setImmediate(resolve))
+  while (isAlive(grandchild)) await pause()
 })
 
 test('SIGTERM: finishes what it holds, takes nothing new, and exits 0', async () => {
@@ -64,7 +65,7 @@ test('what ignores SIGTERM does not outlive a command that heeds it', async () =
   const { job } = await client.submit({ kind: 'x', queue, run_timeout_ms: 500, max_attempts: 1 })
   const grandchild = Number(await untilFile(join(folder, 'grandchild')))
   expect(await client.waitForJob(job.id, 20_000)).toMatchObject({ error: { code: 'run_timeout' } })
-  while (isAlive(grandchild)) await new Promise((resolve) => setImmediate(resolve))
+  while (isAlive(grandchild)) await pause()
 })
 
 test('what saves its work on SIGTERM has its grace, though the command itself went at once', async () => {
@@ -114,7 +115,7 @@ test('a signal to an agent that is refused kills what still runs', async () => {
   await events.wait('told_to_stop')
   while (isAlive(pid)) {
     terminate(child)
-    await new Promise((resolve) => setImmediate(resolve))
+    await pause()
   }
   expect(await exited).toBe(1)
 })
@@ -131,7 +132,7 @@ test('a third SIGTERM kills the commands and exits', async () => {
   await events.wait('told_to_stop')
   terminate(child)
   expect(await exited).toBe(1)
-  while (isAlive(pid)) await new Promise((resolve) => setImmediate(resolve))
+  while (isAlive(pid)) await pause()
 })
 
 test('with the control plane gone, a stopped agent says so and exits', async () => {

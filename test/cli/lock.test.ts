@@ -7,6 +7,7 @@ import { isAlive, untilFile } from '../agent/start-agent.ts'
 import { cli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
 import { age, Claimant, lockName } from '../support/locks.ts'
+import { pause } from '../support/pause.ts'
 import { adminToken, startActive, startReplica } from '../support/replica.ts'
 import { tempFolder } from '../support/temp.ts'
 
@@ -49,7 +50,7 @@ function runUnder(env: Record<string, string>, name: string, script: string, fla
 }
 
 async function untilDead(pid: number): Promise<void> {
-  while (isAlive(pid)) await new Promise((resolve) => setImmediate(resolve))
+  while (isAlive(pid)) await pause()
 }
 
 test('acquire, renew, list, status, release and force-release, for people and as JSON', async () => {
@@ -202,7 +203,7 @@ test('run: the command outlives the replica that gave it the lock', async () => 
     expect(lock).toMatchObject({ state: 'held', fence })
     return Date.parse(lock.renewed_at) > Date.parse(renewed_at)
   }
-  while (!(await isRenewed()));
+  while (!(await isRenewed())) await pause()
   child.kill('SIGTERM')
   expect((await exited).code).toBe(0)
 })

@@ -1,7 +1,7 @@
-import { setImmediate } from 'node:timers/promises'
 import { beforeAll, expect, test } from 'vitest'
 import type { Api } from '../support/api.ts'
 import type { TestDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { history, settled, startExample } from './example.ts'
 import { type Page, startFlakyProxy } from './flaky-proxy.ts'
 import { startPair } from './pair.ts'
@@ -136,7 +136,7 @@ export function testExecutor(file: string, db: TestDatabase) {
     expect(isAlive(child)).toBe(true)
     cancelled = id
     expect(await settled(api, id)).toMatchObject({ state: 'cancelled', fence: 1 })
-    while (isAlive(child)) await setImmediate()
+    while (isAlive(child)) await pause()
     expect((await history(api, id)).attempts).toMatchObject([{ outcome: 'cancelled' }])
   })
 
@@ -146,7 +146,7 @@ export function testExecutor(file: string, db: TestDatabase) {
     const { id } = await api.submit(job)
     const child = Number((await example.said('child ')).slice('child '.length))
     expect(await settled(api, id)).toMatchObject({ error: { code: 'run_timeout' } })
-    while (isAlive(child)) await setImmediate()
+    while (isAlive(child)) await pause()
   })
 
   test('a job that is taken away is stopped and not reported', async () => {

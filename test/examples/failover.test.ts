@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 import { history, settled, startExample } from './example.ts'
 import { quick } from './pair.ts'
@@ -26,7 +27,7 @@ test.each(files)(
     await second.api.untilActive()
     const before = await second.api.job(id)
     // Its heartbeats have found the successor.
-    while ((await second.api.job(id)).lease_expires_at === before.lease_expires_at);
+    while ((await second.api.job(id)).lease_expires_at === before.lease_expires_at) await pause()
     await example.letGo()
     const job = await settled(second.api, id)
     expect(job).toMatchObject({ state: 'succeeded', fence: 1, lost_leases: 0 })

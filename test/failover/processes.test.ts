@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startServe, tellApart } from '../support/processes.ts'
 
 /** Real processes, real signals. Times are printed, safety is asserted. */
@@ -103,7 +104,7 @@ test('a replica that starts before its schema waits, answers why, and stands onc
   const { api } = await startServe(db, 'alone')
   await api.untilActive()
   await db.sql("INSERT INTO migrations VALUES (9999, 'from_the_future', true, 'x')")
-  while ((await api.get('/health/ready')).status === 200);
+  while ((await api.get('/health/ready')).status === 200) await pause()
   expect(await api.get('/v1/jobs')).toMatchObject({ status: 503, body: { code: 'schema_ahead' } })
   expect((await api.get('/health/live')).status).toBe(200)
   await db.sql('DELETE FROM migrations WHERE version = 9999')

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { findFreePort } from '../../src/dev/ports.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { launchServe, type ServeProcess, startServe, untilAnswers } from '../support/processes.ts'
 import { openSession } from '../support/sessions.ts'
@@ -24,7 +25,7 @@ async function stop({ process: replica }: ServeProcess, signal: 'SIGTERM' | 'SIG
 async function expectNoSessions(name: string) {
   const sessions = `SELECT FROM pg_stat_activity WHERE application_name LIKE 'understudy ${name}%'`
   // The client is gone a moment before its session is.
-  while ((await db.sql(sessions)).length > 0);
+  while ((await db.sql(sessions)).length > 0) await pause()
 }
 
 /** Holds up the recovery of whoever leads next. */

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
 import { LogLines } from '../support/log-lines.ts'
+import { pause } from '../support/pause.ts'
 import { RawConnection } from '../support/raw.ts'
 import { adminToken, startActive } from '../support/replica.ts'
 
@@ -90,10 +91,10 @@ test('one connection cannot park more requests than it may', async () => {
   const { id } = await api.submit({ delay_ms: 60_000 })
   const wait = `GET /v1/jobs/${id}?wait_ms=20000 HTTP/1.1\r\nHost: x\r\n${auth}\r\n\r\n`
   const raw = new RawConnection(api.url).write(wait.repeat(3))
-  while (app.wiring.waitList.size < 3) await api.get('/health/live')
+  while (app.wiring.waitList.size < 3) await pause()
   raw.write(wait)
   await raw.closed
-  while (app.wiring.waitList.size > 0) await api.get('/health/live')
+  while (app.wiring.waitList.size > 0) await pause()
   const next = new RawConnection(api.url)
   for (let asked = 0; asked < 5; asked += 1) {
     next.received = ''

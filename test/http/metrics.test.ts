@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
 import { Metrics, scrape, untilMetrics } from '../support/metrics.ts'
+import { pause } from '../support/pause.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 
@@ -112,7 +113,7 @@ test('a poll that its term’s end cut short was refused, but not by the gate', 
   const { api, app } = await startActive(db)
   const epoch = await api.register('parked', { queues: ['parked'] })
   const poll = api.post('/v1/executors/parked/poll', { epoch, wait_ms: 20_000 })
-  while (app.wiring.waitList.size === 0) await api.get('/health/live')
+  while (app.wiring.waitList.size === 0) await pause()
   await api.must(200, api.post('/v1/leader/step-down', {}))
   expect((await poll).body.code).toBe('controller_draining')
   const metrics = await scrape(api)

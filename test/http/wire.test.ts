@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { LogLines } from '../support/log-lines.ts'
+import { pause } from '../support/pause.ts'
 import { RawConnection } from '../support/raw.ts'
 import { adminToken, startActive } from '../support/replica.ts'
 
@@ -159,7 +160,7 @@ test('a malformed request that follows a parked one takes nobody’s answer', as
   const { id } = await api.submit({ delay_ms: 60_000 })
   const raw = new RawConnection(api.url)
   raw.write(`GET /v1/jobs/${id}?wait_ms=20000 HTTP/1.1\r\nHost: x\r\n${auth}\r\n\r\n`)
-  while (app.wiring.waitList.size < 1) await api.get('/health/live')
+  while (app.wiring.waitList.size < 1) await pause()
   raw.write('nonsense\r\n\r\n')
   await raw.closed
   expect(raw.received).toBe('')
@@ -208,12 +209,12 @@ test('what follows a body that was cut is not done: nobody would hear of it', as
   const before = await jobCount()
   const raw = new RawConnection(api.url)
   raw.write(`GET /v1/jobs/${id}?wait_ms=20000 HTTP/1.1\r\nHost: x\r\n${auth}\r\n\r\n`)
-  while (app.wiring.waitList.size < 1) await api.get('/health/live')
+  while (app.wiring.waitList.size < 1) await pause()
   const request = `${start}\r\n${auth}\r\n${json}\r\nContent-Length: 12\r\n\r\n`
   raw.write(request)
-  while (!told('request_timeout')) await api.get('/health/live')
+  while (!told('request_timeout')) await pause()
   raw.write(`${job}${request}${job}`)
-  while (!told('invalid_request') && (await jobCount()) === before) await api.get('/health/live')
+  while (!told('invalid_request') && (await jobCount()) === before) await pause()
   expect(await jobCount()).toBe(before)
 })
 
@@ -233,11 +234,11 @@ test('malformed URLs count among what waits on a connection', async () => {
   const { id } = await api.submit({ delay_ms: 60_000 })
   const raw = new RawConnection(api.url)
   raw.write(`GET /v1/jobs/${id}?wait_ms=20000 HTTP/1.1\r\nHost: x\r\n${auth}\r\n\r\n`)
-  while (app.wiring.waitList.size < 1) await api.get('/health/live')
+  while (app.wiring.waitList.size < 1) await pause()
   raw.write('GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(3))
   await raw.closed
   expect(raw.received).toBe('')
-  while (app.wiring.waitList.size > 0) await api.get('/health/live')
+  while (app.wiring.waitList.size > 0) await pause()
 })
 
 test('who was refused does not hold the connection by a body that never ends', async () => {

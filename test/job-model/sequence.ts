@@ -5,7 +5,7 @@ import { isUnanswered } from './calls.ts'
 import type { Step } from './commands.ts'
 import { differences } from './differences.ts'
 import type { Change } from './kinds.ts'
-import { coursesOf } from './rules/model.ts'
+import { coursesOf, stateAfterGiveBack } from './rules/model.ts'
 import { type State, startingState } from './rules/state.ts'
 import { viewOf } from './rules/view.ts'
 import { Story } from './story.ts'
@@ -104,6 +104,7 @@ export class Sequence {
         lines.push(`  the model would answer ${JSON.stringify(course.answer)}`)
       }
       state = course.state
+      if (call.do === 'heartbeat') state = stateAfterGiveBack(state, call.executor)
     }
     return [...lines, ...differences(view, viewOf(state)).map((line) => `  ${line}`)]
   }
@@ -170,21 +171,28 @@ function aloneAs(call: Call): string | undefined {
   return call.do === 'register' || call.do === 'poll' ? `${call.do} ${call.executor}` : undefined
 }
 
-/** Where every order of these calls leads that explains their answers. */
+/** Where every order of these calls leads that explains their answers. What a heartbeat gives back goes after it, and others
+ *  may come before that. */
 function statesAfter(before: State, calls: Call[], answers: Answer[], view: View): State[] {
   const isAlone = calls.length === 1
-  return permutationsOf([...calls.keys()]).flatMap((order) =>
-    order.reduce(
-      (states, index) => {
-        const [call, seen] = [calls[index] as Call, answers[index] as Answer]
-        return states.flatMap((state) =>
-          isUnanswered(seen)
-            ? stepInTheDark(state, call, view)
-            : stepFrom(state, call, seen, isAlone),
-        )
-      },
-      [before],
-    ),
+  const steps = calls.map((call, index) => (state: State) => {
+    const seen = answers[index] as Answer
+    return isUnanswered(seen)
+      ? stepInTheDark(state, call, view)
+      : stepFrom(state, call, seen, isAlone)
+  })
+  const heartbeats = calls.flatMap((call, index) =>
+    call.do === 'heartbeat' ? [{ call, index }] : [],
+  )
+  const giveBacks = heartbeats.map(({ call }) => (state: State) => [
+    stateAfterGiveBack(state, call.executor),
+  ])
+  const all = [...steps, ...giveBacks]
+  const orders = permutationsOf([...all.keys()]).filter((order) =>
+    heartbeats.every(({ index }, n) => order.indexOf(index) < order.indexOf(calls.length + n)),
+  )
+  return orders.flatMap((order) =>
+    order.reduce((states, place) => states.flatMap((state) => all[place]?.(state) ?? []), [before]),
   )
 }
 

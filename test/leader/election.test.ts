@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test } from 'vitest'
 import { lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 import { openSession, promoteByHand } from '../support/sessions.ts'
@@ -75,7 +76,7 @@ test('Postgres itself drops a lock session whose replica is frozen', async () =>
   frozen.on('error', (error) => ended.resolve((error as { code?: string }).code))
   expect(await ended.promise).toBe('57P05')
   // The client is told a moment before its locks are gone.
-  while ((await db.sql(lockHolders)).length > 0);
+  while ((await db.sql(lockHolders)).length > 0) await pause()
 })
 
 test('what holds another lock is not promoted while somebody leads under this one', async () => {

@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { waitForActiveLock } from '../../src/sql/leader.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { startServe, tellApart } from '../support/processes.ts'
 import { startActive, startReplica } from '../support/replica.ts'
@@ -49,7 +50,7 @@ test('a slice that times out as it is granted holds the lock: asked again it say
     raced += 1
     expect(await waitForActiveLock(waiter, '7', 20)).toBe(true)
     await waiter.end()
-    while ((await locks('7')).length > 0);
+    while ((await locks('7')).length > 0) await pause()
     waiter = await openSession(db.url)
   }
   process.stdout.write(`  granted, though the slice had timed out: ${raced} of ${tries} tries\n`)
@@ -74,7 +75,7 @@ test('a replica whose slice timed out as it was granted asks again, leads, and l
   expect(fired).toEqual(['standing', 'waiting', 'granted', 'promoted'])
   expect(await locks()).toMatchObject([{ granted: true }])
   await app.stop()
-  while ((await locks()).length > 0);
+  while ((await locks()).length > 0) await pause()
 })
 
 test('a half-open waiter that inherits the lock does not keep it', async () => {
@@ -95,11 +96,12 @@ test('a half-open waiter that inherits the lock does not keep it', async () => {
     const [longest] = waiters
     if (waiters.length === 2 && longest?.name === ghostName && (longest.waits_ms ?? 500) < 500)
       break
+    await pause()
   }
   proxy.freeze()
   await db.terminate(`understudy ${first.app.identity.name} lock`)
   const since = performance.now()
-  while (!(await locks()).some(({ name, granted }) => granted && name === ghostName));
+  while (!(await locks()).some(({ name, granted }) => granted && name === ghostName)) await pause()
   const { term: before } = await first.events.wait('promoted')
   // By then the first one stands again, too: either may be next.
   const { term } = await Promise.race(
@@ -156,11 +158,11 @@ test('a standby killed as it waits leaves no waiter, and a third replica takes o
     await Promise.all([startServe(db, 'left'), startServe(db, 'right')]),
   )
   const standbyName = `understudy ${standby.process.name} lock`
-  while (!(await locks()).some(({ name }) => name === standbyName));
+  while (!(await locks()).some(({ name }) => name === standbyName)) await pause()
   const third = await startServe(db, 'third')
   standby.process.kill('SIGKILL')
   await standby.process.exited
-  while ((await locks()).some(({ name }) => name === standbyName));
+  while ((await locks()).some(({ name }) => name === standbyName)) await pause()
   const { term } = (await active.api.get('/health/active')).body
   active.process.kill('SIGKILL')
   await third.api.untilActive()
@@ -190,7 +192,7 @@ test('a promotion whose answer is lost: the replica stands again, and nobody led
     { term: term.number, replica_id: replicaId, served_at: null },
   ])
   expect(events.fired.filter(({ type }) => type === 'granted')).toHaveLength(2)
-  while (led.length === 0) await db.sql('SELECT 1')
+  while (led.length === 0) await pause()
   expect(led).toEqual([term.number])
 })
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { testStanding } from '../../src/sql/self-test.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { expectRefused } from '../support/refused.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
@@ -41,7 +42,7 @@ async function stealName(name: string) {
   const thief = await openSession(db.url)
   await db.terminate(`understudy ${name} watch`)
   const take = `SELECT pg_try_advisory_lock(1970168949, hashtext('${name}')) AS taken`
-  while (!(await thief.query(take)).rows[0].taken);
+  while (!(await thief.query(take)).rows[0].taken) await pause()
   return thief
 }
 
@@ -50,11 +51,11 @@ test('a standby that lost its name steps aside, says so, and comes back when the
   const standby = await startReplica(db, { UNDERSTUDY_NAME: 'lent' })
   await standby.events.wait('standing')
   const thief = await stealName('lent')
-  while (standby.app.watch.refusals.length === 0) await standby.api.get('/health/live')
+  while (standby.app.watch.refusals.length === 0) await pause()
   const { detail } = (await standby.api.get('/health/ready')).body
   expect(detail).toContain('name_taken: another replica took the name lent')
   await thief.end()
-  while ((await standby.api.get('/health/ready')).status !== 200);
+  while ((await standby.api.get('/health/ready')).status !== 200) await pause()
 })
 
 test('a leader that lost its name makes way, and does not stand until it has it back', async () => {
@@ -78,7 +79,7 @@ test('of five replicas that start at once with one name exactly one takes part',
     [1, 2, 3, 4, 5].map(() => startReplica(db, { UNDERSTUDY_NAME: 'quintuplet' })),
   )
   const refused = () => replicas.filter(({ app }) => app.watch.refusals.length > 0)
-  while (refused().length < 4) await replicas[0]?.api.get('/health/live')
+  while (refused().length < 4) await pause()
   await Promise.race(replicas.map(({ api }) => api.untilActive()))
   expect(refused()).toHaveLength(4)
 })

@@ -6,6 +6,7 @@ import { lockSettings } from '../../src/sql/session.ts'
 import { type Api, secretOf } from '../support/api.ts'
 import { cli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { adminToken, startActive, startReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
@@ -33,7 +34,7 @@ test('asked to step down, the active hands over: leases go on under the successo
   const [assignment] = await first.api.poll('stays', epoch)
   const held = { job_id: job.id, fence: assignment?.fence }
   const waiting = first.api.post('/v1/executors/stays/poll', { epoch, wait_ms: 20_000 })
-  while (first.app.wiring.waitList.size === 0) await first.api.get('/health/live')
+  while (first.app.wiring.waitList.size === 0) await pause()
   const { term } = await first.events.wait('promoted')
   expect(await first.api.post(stepDown, { reason: 'new kernel' })).toMatchObject({
     status: 200,
@@ -66,7 +67,7 @@ test('what is being claimed for a poll that the hand-over ends goes back before 
   await client.query('BEGIN; LOCK TABLE jobs IN SHARE MODE')
   const waiting = first.api.post('/v1/executors/claims/poll', { epoch, wait_ms: 20_000 })
   const claiming = `SELECT FROM pg_locks WHERE relation = 'jobs'::regclass AND NOT granted`
-  while ((await client.query(claiming)).rowCount === 0);
+  while ((await client.query(claiming)).rowCount === 0) await pause()
   const steppedDown = first.api.post(stepDown, {})
   expect(await waiting).toMatchObject({ status: 503, body: { code: 'controller_draining' } })
   await client.query('COMMIT')
@@ -84,7 +85,7 @@ test('a replica that stepped down stands again, and leads when it is asked to', 
   await first.api.must(200, first.api.request('POST', stepDown))
   await second.api.untilActive()
   const stood = () => first.events.fired.filter(({ type }) => type === 'standing').length
-  while (stood() < 2) await first.api.get('/health/live')
+  while (stood() < 2) await pause()
   await second.api.must(200, second.api.post(stepDown, {}))
   await first.api.untilActive()
 })
@@ -171,7 +172,7 @@ test('what cannot be audited is not done', async () => {
   // Its first act once the gate is open; without it, it would recover anew.
   const { term } = await events.wait('promoted')
   const floor = 'SELECT FROM terms WHERE term = $1 AND deadline_floor_at IS NOT NULL'
-  while ((await db.sql(floor, [term.number])).length === 0);
+  while ((await db.sql(floor, [term.number])).length === 0) await pause()
   proxy.cut()
   expect((await api.post(stepDown, {})).status).toBe(503)
   expect(app.gate.state).toBe('active')

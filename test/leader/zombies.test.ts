@@ -4,6 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { tick } from '../../src/sql/leader.ts'
 import type { Queryable } from '../../src/sql/pool.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startReplica } from '../support/replica.ts'
 import { openSession, pidOf, promoteByHand, reign, untilWaiting } from '../support/sessions.ts'
 
@@ -170,7 +171,7 @@ async function zombie() {
   const fenced = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1970168947
     AND objid = 1 AND NOT granted AND database = (SELECT oid FROM pg_database
       WHERE datname = current_database())`
-  while ((await observer.query(fenced)).rowCount === 0);
+  while ((await observer.query(fenced)).rowCount === 0) await pause()
   await promoter.query('COMMIT')
   return { outcome: await writing, capacity: await capacityOf(id) }
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 
 const db = useDatabase()
@@ -45,7 +46,7 @@ function hammer(replicas: Record<'first' | 'second', TestReplica>, epochs: Recor
     const isThere = ([route]: (typeof requests)[0]) =>
       answered.slice(from).filter((a) => a.replica === replica && a.route === route && is(a))
         .length >= 5
-    while (!requests.every(isThere)) await db.sql('SELECT 1')
+    while (!requests.every(isThere)) await pause()
   }
   return { answered, until, stop }
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startServe } from '../support/processes.ts'
 import { startActive, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
@@ -20,7 +21,7 @@ async function startWithLeases() {
   const [kept, lost] = await api.poll(executor, epoch, { max: 2 })
   const served =
     'SELECT FROM terms WHERE term = (SELECT term FROM leader) AND served_at IS NOT NULL'
-  while ((await db.sql(served)).length === 0);
+  while ((await db.sql(served)).length === 0) await pause()
   await db.sql(`UPDATE terms SET deadline_floor_at = served_at - interval '2 hours'`)
   await db.sql(
     `UPDATE jobs SET lease_expires_at = lease_expires_at - interval '1 hour' WHERE id = $1`,
@@ -92,7 +93,7 @@ test('killed half-way, recovery is completed by the successor', async () => {
   await blocker.query('BEGIN; LOCK TABLE classes')
   await work.app.stop()
   const blocked = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'classes'::regclass"
-  while ((await blocker.query(blocked)).rowCount === 0);
+  while ((await blocker.query(blocked)).rowCount === 0) await pause()
   // Its leases are settled, and its memory is not: half-way.
   expect((await api.get('/health/live')).body.controller_state).toBe('recovering')
   const [row] = await db.sql('SELECT state FROM jobs WHERE id = $1', [work.lost?.job_id])

@@ -3,6 +3,7 @@ import type pg from 'pg'
 import { expect, test } from 'vitest'
 import type { Assignment } from '../../src/contract/executors.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 
@@ -11,7 +12,7 @@ const db = useDatabase()
 /** The latest term has noted that it serves. */
 async function untilServed() {
   const latest = 'SELECT served_at FROM terms ORDER BY term DESC LIMIT 1'
-  while ((await db.sql<{ served_at: string | null }>(latest))[0]?.served_at === null);
+  while ((await db.sql<{ served_at: string | null }>(latest))[0]?.served_at === null) await pause()
 }
 
 /** The leader's lock session ends, as in a crash; the other leads. */
@@ -32,7 +33,7 @@ function heldOf(assignment: Assignment | undefined) {
 /** A claim waits for the lock that this session holds. */
 async function untilBlocked(session: pg.Client) {
   const waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass"
-  while ((await session.query(waiting)).rows.length === 0);
+  while ((await session.query(waiting)).rows.length === 0) await pause()
 }
 
 async function start() {
@@ -172,7 +173,7 @@ test('polls that wait are ended with 503 when leadership is lost, not left hangi
   const { first, second, executor, epoch } = await start()
   await second.events.wait('standing')
   const waiting = first.api.post(`/v1/executors/${executor}/poll`, { epoch, wait_ms: 20_000 })
-  while (first.app.wiring.waitList.size === 0) await db.sql('SELECT 1')
+  while (first.app.wiring.waitList.size === 0) await pause()
   await db.terminate(`understudy ${first.app.identity.name} lock`)
   expect(await waiting).toMatchObject({ status: 503, body: { code: 'controller_standby' } })
 })
@@ -205,7 +206,7 @@ test('invariant 12: a poll that waits for a claim under way ends with the term',
   const poll = (poll_id: string) =>
     first.api.post(`/v1/executors/${executor}/poll`, { epoch, poll_id, wait_ms: 20_000 })
   const claiming = poll('one')
-  while (first.app.wiring.waitList.size === 0) await db.sql('SELECT 1')
+  while (first.app.wiring.waitList.size === 0) await pause()
   first.app.wiring.polls.markReady(first.app.wiring.polls.waitedClasses())
   await untilBlocked(blocker)
   const behind = poll('two')

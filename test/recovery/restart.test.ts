@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../src/sql/migrate.ts'
 import type { Answer } from '../support/api.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -133,7 +134,7 @@ test('Postgres restarted in the middle of recovery: it is done again, and leases
   )
   const { term } = await second.events.wait('promoted')
   const blocked = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'classes'::regclass"
-  while ((await blocker.query(blocked)).rowCount === 0);
+  while ((await blocker.query(blocked)).rowCount === 0) await pause()
   expect(second.app.gate.state).toBe('recovering')
   await restart()
   await ended

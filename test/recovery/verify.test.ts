@@ -3,6 +3,7 @@ import { createLog } from '../../src/log.ts'
 import { verifyPhase } from '../../src/recovery/verify.ts'
 import { findViolations, isFenceSound } from '../../src/sql/violations.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startActive } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 
@@ -42,7 +43,7 @@ test.each([
     const { sweeps } = (await api.get('/v1/status')).body
     return sweeps.find(({ name }: { name: string }) => name === 'verify')?.last_counts
   }
-  while ((await counts())?.[violation] !== 1);
+  while ((await counts())?.[violation] !== 1) await pause()
   // All others are told as well, as none.
   const found = Object.entries((await counts()) ?? {}).filter(([, count]) => count !== 0)
   expect(found).toEqual([[violation, 1]])

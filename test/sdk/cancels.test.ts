@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { JobContext } from '../../src/sdk/index.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startExecutor } from './start-executor.ts'
 
 const db = useDatabase()
@@ -49,7 +50,7 @@ test('invariant 6: a cancel waits for the end of a critical section, and comes t
   expect(critical_until).not.toBe(null)
   const beats = events.fired.filter(({ type }) => type === 'served').length
   while (events.fired.filter(({ type }) => type === 'served').length < beats + 3) {
-    await new Promise((resolve) => setImmediate(resolve))
+    await pause()
   }
   expect(story).toEqual([])
   goOn.resolve()
@@ -100,7 +101,7 @@ test('a refusal tells no reason, and the heartbeat that follows does', async () 
         await context.effect('pay', async () => undefined).catch(() => undefined)
         reasons.push(context.cancelReason)
         isHeard = true
-        while (context.cancelReason === '') await new Promise((resolve) => setImmediate(resolve))
+        while (context.cancelReason === '') await pause()
         reasons.push(context.cancelReason)
         throw new Error('gave up')
       },
@@ -140,7 +141,7 @@ test('sections that overlap are one, and no report comes before their end', asyn
     },
   )
   const id = await submit()
-  while (!story.includes('second in')) await new Promise((resolve) => setImmediate(resolve))
+  while (!story.includes('second in')) await pause()
   const { critical_until } = await client.cancelJob(id)
   expect(critical_until).not.toBe(null)
   goOn.resolve()

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { type HowToStart, startExecutor } from './start-executor.ts'
 
 const db = useDatabase()
@@ -29,10 +30,10 @@ test('told to drain it takes no new work, though it was waiting for some; told o
       return { status: 200, body: JSON.stringify({ ...answer, drain }) }
     },
   )
-  while (app.wiring.waitList.size === 0) await api.get('/health/live')
+  while (app.wiring.waitList.size === 0) await pause()
   drain = true
   await events.wait('told_to_drain')
-  while (app.wiring.waitList.size > 0) await api.get('/health/live')
+  while (app.wiring.waitList.size > 0) await pause()
   const id = await submit()
   for (const until = beats + 5; beats < until; ) await api.get('/health/live')
   expect(await api.job(id)).toMatchObject({ state: 'available', fence: 0 })

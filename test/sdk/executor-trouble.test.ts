@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { JobFailure, UnavailableError } from '../../src/sdk/index.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { type HowToStart, quick, startExecutor } from './start-executor.ts'
 
 /** What a proxy, a handler or a control plane that is gone may do to an executor. */
@@ -32,7 +33,7 @@ test('progress that cannot be sent is thrown back at the handler; heartbeats go 
     },
   })
   const id = await submit()
-  while ((await client.getJob(id)).progress === null);
+  while ((await client.getJob(id)).progress === null) await pause()
   mayEnd.resolve()
   expect(await settled(id)).toMatchObject({ state: 'succeeded', progress: { at: 1 } })
   expect(thrown).toMatchObject([

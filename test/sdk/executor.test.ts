@@ -9,6 +9,7 @@ import {
   JobRelease,
 } from '../../src/sdk/index.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { adminToken, startActive, startReplica, type TestReplica } from '../support/replica.ts'
 import { Signals } from '../support/signals.ts'
 
@@ -243,7 +244,7 @@ test('progress is sent with the heartbeat and is there for the next attempt', as
       seen.push(context.job.checkpoint)
       if (seen.length > 1) return 'resumed'
       context.progress({ at: 7 })
-      while ((await client.getJob(context.job.job_id)).progress === null);
+      while ((await client.getJob(context.job.job_id)).progress === null) await pause()
       throw new JobFailure('interrupted', '')
     },
   })

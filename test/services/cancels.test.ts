@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startEffects } from '../support/effects.ts'
+import { pause } from '../support/pause.ts'
 import { adminToken, startReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 
@@ -154,14 +155,14 @@ test('invariant 7: the grace of who was told by a term before starts over with t
     [job.id],
   )
   await db.terminate(`understudy ${app.identity.name} lock`)
-  while ((await api.get('/v1/leader')).body.term < 2);
+  while ((await api.get('/v1/leader')).body.term < 2) await pause()
   await api.untilActive()
   const runs = async () => {
     const { sweeps } = (await api.get('/v1/status')).body
     return sweeps.find(({ name }: { name: string }) => name === 'end_unanswered_cancels')?.runs ?? 0
   }
   const before = await runs()
-  while ((await runs()) < before + 2);
+  while ((await runs()) < before + 2) await pause()
   expect((await api.job(job.id)).state).toBe('leased')
   // And it is told again.
   expect((await beat(holder)).cancel).toHaveLength(1)
@@ -223,7 +224,7 @@ test('a doubt that came while a cancel waited for the row holds nothing', async 
   const cancelled = cancel(job.id)
   const isWaiting = `SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event = 'transactionid'`
-  while ((await db.sql(isWaiting)).length === 0);
+  while ((await db.sql(isWaiting)).length === 0) await pause()
   await other.query(`UPDATE jobs SET state = 'waiting' WHERE id = '${job.id}'`)
   await other.query(
     `INSERT INTO effects (job_id, key, state, on_doubt, begin_id, fence, executor_id, epoch, holds)
@@ -278,7 +279,7 @@ test('invariant 6: recovery cancels what a leader put back that knew no cancels'
   const epoch = await api.register('claimer', { queues: [queue] })
   expect(await api.poll('claimer', epoch, { wait_ms: 10_000 })).toMatchObject([{ job_id: next.id }])
   await db.terminate(`understudy ${app.identity.name} lock`)
-  while ((await api.job(job.id)).state !== 'cancelled');
+  while ((await api.job(job.id)).state !== 'cancelled') await pause()
   await api.untilActive()
   const { recovery } = (await api.get('/v1/leader')).body
   expect(recovery).toContainEqual(

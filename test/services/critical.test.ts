@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startEffects } from '../support/effects.ts'
+import { pause } from '../support/pause.ts'
 
 const db = useDatabase()
 
@@ -68,7 +69,7 @@ test('invariant 7: a ceiling starts over with the gate: nobody could end the sec
     [job.id],
   )
   await db.terminate(`understudy ${app.identity.name} lock`)
-  while ((await api.get('/v1/leader')).body.term < 2);
+  while ((await api.get('/v1/leader')).body.term < 2) await pause()
   await api.untilActive()
   const answer = await beat()
   expect(answer.held).toHaveLength(1)
@@ -139,7 +140,7 @@ test('an effect in doubt holds no job that is cancelled once a section has put t
 test('a section that is past its ceiling is none: the next one begins anew', async () => {
   const { api, job, critical, beat, cancel } = await startCritical()
   const { critical_until } = (await critical({ enter: true, ceiling_ms: 1_000 })).body
-  while ((await api.job(job.id)).critical_until !== null);
+  while ((await api.job(job.id)).critical_until !== null) await pause()
   const again = (await critical({ enter: true, ceiling_ms: 60_000 })).body
   expect(Date.parse(again.critical_until)).toBeGreaterThan(Date.parse(critical_until) + 30_000)
   await cancel()
@@ -150,9 +151,9 @@ test('invariant 6: a cancel that was told past a ceiling is told by the next ter
   const { api, app, critical, beat, cancel } = await startCritical()
   await critical({ enter: true, ceiling_ms: 300 })
   await cancel()
-  while ((await beat()).cancel.length === 0);
+  while ((await beat()).cancel.length === 0) await pause()
   await db.terminate(`understudy ${app.identity.name} lock`)
-  while ((await api.get('/v1/leader')).body.term < 2);
+  while ((await api.get('/v1/leader')).body.term < 2) await pause()
   await api.untilActive()
   expect((await beat()).cancel).toHaveLength(1)
 })

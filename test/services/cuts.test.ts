@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import type { Answer } from '../support/api.ts'
 import { cutEverywhere, startCut, untilServed } from '../support/cuts.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 
 /** A session of the pools that ends at any statement of any write: the caller is answered 503 or success,
  *  nothing is half written, no session leaks, and asking again brings the right end, once. */
@@ -74,7 +75,7 @@ test('invariant 2: register: a raised epoch and the end of what was held are one
       const executor = randomUUID()
       const epoch = await api.register(executor, { queues: [queue] })
       const job = await api.submit({ queue })
-      while ((await api.poll(executor, epoch, { wait_ms: 300 })).length === 0);
+      while ((await api.poll(executor, epoch, { wait_ms: 300 })).length === 0) await pause()
       return { executor, job }
     },
     act: async ({ executor }) => expectAnswer(await register(executor), 201),

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startEffects } from '../support/effects.ts'
+import { pause } from '../support/pause.ts'
 
 const db = useDatabase()
 
@@ -155,7 +156,7 @@ test('invariant 5: recovery puts in doubt what a leader left begun that knew no 
     [job.id],
   )
   await db.terminate(`understudy ${app.identity.name} lock`)
-  while ((await effects(job.id))[0].state !== 'in_doubt');
+  while ((await effects(job.id))[0].state !== 'in_doubt') await pause()
   await api.untilActive()
   const { recovery } = (await api.get('/v1/leader')).body
   expect(recovery).toContainEqual(

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startWorker, type Worker } from '../support/health.ts'
+import { pause } from '../support/pause.ts'
 
 const db = useDatabase()
 
@@ -73,7 +74,8 @@ test('an operator cuts off a live executor: its poll ends, and what it holds is 
   const [held] = await worker.poll()
   if (!held) throw new Error('there was no job')
   const waiting = worker.post('poll', { epoch, wait_ms: 20_000 })
-  while ((await api.get('/metrics')).body.match(/waiting_requests\{for="poll"\} 1/) === null);
+  while ((await api.get('/metrics')).body.match(/waiting_requests\{for="poll"\} 1/) === null)
+    await pause()
   const cut = await worker.post('deregister', { reason: 'it hangs' })
   expect(cut).toMatchObject({ status: 200, body: { epoch } })
   expect(await waiting).toMatchObject({ status: 409, body: { code: 'stale_epoch' } })

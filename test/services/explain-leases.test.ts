@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { codesOf, reasonsOf, silence } from '../support/explain.ts'
 import { patient } from '../support/health.ts'
+import { pause } from '../support/pause.ts'
 import { startReplica } from '../support/replica.ts'
 import { startWork } from '../support/work.ts'
 
@@ -10,7 +11,7 @@ const db = useDatabase()
 /** A job that an executor was given. */
 async function startLeased(env: Record<string, string> = {}, more: Record<string, unknown> = {}) {
   const { api, queue, executor, epoch } = await startWork(db, { ...patient, ...env })
-  while (!((await api.get('/v1/status')).body.reaper?.deferrals.promotion > 0));
+  while (!((await api.get('/v1/status')).body.reaper?.deferrals.promotion > 0)) await pause()
   const job = await api.submit({ queue, ...more })
   const [{ fence } = { fence: 0 }] = await api.poll(executor, epoch)
   const beat = () => api.heartbeat(executor, epoch, [{ job_id: job.id, fence }])

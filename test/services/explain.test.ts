@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { codesOf, explainJob, reasonsOf, silence } from '../support/explain.ts'
 import { patient, startWorker } from '../support/health.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 
 const db = useDatabase()
@@ -19,7 +20,7 @@ test('invariant 10: without an active replica that is why, and any replica says 
 
   const active = await startActive(db, patient)
   expect(await codesOf(active.api, job.id)).toEqual(['no_executor_for_queue'])
-  while ((await codesOf(lone.api, job.id)).includes('no_active_replica'));
+  while ((await codesOf(lone.api, job.id)).includes('no_active_replica')) await pause()
   await active.app.stop()
   const [again] = await reasonsOf(lone.api, job.id)
   expect(again).toMatchObject({ code: 'no_active_replica', facts: { term: 1, leader: null } })
@@ -144,7 +145,7 @@ test('executors that are not heard are named, before that nobody is online', asy
   const { api, executor } = worker
   const [job = ''] = await worker.submit()
   await silence(db, executor, 200_000)
-  while ((await worker.get()).state === 'healthy');
+  while ((await worker.get()).state === 'healthy') await pause()
   expect(await reasonsOf(api, job)).toMatchObject([
     {
       code: 'executors_silent',

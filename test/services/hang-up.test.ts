@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startHttpProxy } from '../support/http-proxy.ts'
+import { pause } from '../support/pause.ts'
 import { openSession, untilAnyWaiting } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
@@ -23,9 +24,9 @@ test('a hang-up seen while its claim is under way: the job goes back at once, un
   await untilAnyWaiting(blocker)
   hangUp.abort()
   expect(await poll).toBe('hung up')
-  while (app.wiring.waitList.size > 0) await api.get('/health/live')
+  while (app.wiring.waitList.size > 0) await pause()
   await blocker.query('ROLLBACK')
-  while ((await api.job(job.id)).fence < 2);
+  while ((await api.job(job.id)).fence < 2) await pause()
   expect(await api.job(job.id)).toMatchObject(goneBack)
   const { body } = await api.get(`/v1/jobs/${job.id}/attempts`)
   expect(body.attempts).toMatchObject([{ fence: 1, outcome: 'undelivered' }])

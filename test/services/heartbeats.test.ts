@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Assignment } from '../../src/contract/executors.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { openSession, untilAnyWaiting } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
@@ -29,7 +30,7 @@ test('invariant 7: heartbeats that were overtaken, or are repeated, cost no offe
   }
   expect(await api.job(id)).toMatchObject({ state: 'leased', fence: 1 })
   await beat(8)
-  while ((await api.job(id)).state === 'leased');
+  while ((await api.job(id)).state === 'leased') await pause()
   expect(await api.job(id)).toMatchObject({ state: 'available', attempt: 0, fence: 2 })
 })
 

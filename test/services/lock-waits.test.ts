@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { age, Claimant, lockName } from '../support/locks.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 
 /** Who waits for a lock: woken by whatever frees it, holding no transaction open meanwhile. */
@@ -11,7 +12,7 @@ async function start() {
   const { api, app } = await startActive(db)
   const name = lockName()
   const untilWaiting = async (count: number) => {
-    while (app.wiring.waitList.count('lock') !== count) await api.get('/health/live')
+    while (app.wiring.waitList.count('lock') !== count) await pause()
   }
   return { api, app, name, claimant: () => new Claimant(api, name), untilWaiting }
 }
@@ -29,7 +30,7 @@ test('a release wakes one that waits, here and on the other replica', async () =
   await first.release(fence)
   expect(await here).toMatchObject({ status: 200, body: { fence: fence + 1 } })
   const there = third.acquire({ wait_ms: 25_000 })
-  while (otherApp.wiring.waitList.count('lock') === 0) await other.get('/health/live')
+  while (otherApp.wiring.waitList.count('lock') === 0) await pause()
   await second.release(fence + 1)
   expect(await there).toMatchObject({ status: 200, body: { fence: fence + 2 } })
   expect((await api.get(`/v1/locks/${name}`)).body.lock.owner).toBe(third.owner)
@@ -115,7 +116,7 @@ test('whoever waits holds no session and no transaction', async () => {
   )
   await untilWaiting(20)
   const { client } = app.pools
-  while (client.idleCount < client.totalCount) await new Promise((go) => setImmediate(go))
+  while (client.idleCount < client.totalCount) await pause()
   const open = await db.sql(
     `SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`,
   )

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { openSession } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
@@ -9,7 +10,7 @@ const db = useDatabase()
 
 async function untilWaiting(session: pg.Client) {
   const waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'classes'::regclass"
-  while ((await session.query(waiting)).rows.length === 0);
+  while ((await session.query(waiting)).rows.length === 0) await pause()
 }
 
 test('a poll that waits is answered as soon as work comes', async () => {
@@ -118,10 +119,10 @@ test('a client that hung up while it waited is given nothing', async () => {
   const waiting = api
     .post(`/v1/executors/${executor}/poll`, { epoch, wait_ms: 20_000 }, { signal: hangUp.signal })
     .catch(() => 'hung up')
-  while (app.wiring.waitList.size === 0) await db.sql('SELECT 1')
+  while (app.wiring.waitList.size === 0) await pause()
   hangUp.abort()
   expect(await waiting).toBe('hung up')
-  while (app.wiring.waitList.size > 0) await db.sql('SELECT 1')
+  while (app.wiring.waitList.size > 0) await pause()
   const job = await api.submit({ queue })
   expect(await api.job(job.id)).toMatchObject({ state: 'available', fence: 0 })
 })

@@ -3,6 +3,7 @@ import { expect } from 'vitest'
 import type { Seams } from '../../src/app.ts'
 import { type CuttingProxy, startCuttingProxy } from './cutting-proxy.ts'
 import type { TestDatabase } from './database.ts'
+import { pause } from './pause.ts'
 import { startActive, type TestReplica } from './replica.ts'
 
 export interface CutPath<Given> {
@@ -67,7 +68,7 @@ async function untilAtRest(pools: TestReplica['app']['pools']): Promise<void> {
     Object.values(pools).every(
       (pool) => pool.totalCount === pool.idleCount && pool.waitingCount === 0,
     )
-  while (!isAtRest()) await new Promise((resolve) => setImmediate(resolve))
+  while (!isAtRest()) await pause()
 }
 
 /** Asks again until it is answered with something else than 503. */
@@ -75,5 +76,6 @@ export async function untilServed<A extends { status: number }>(ask: () => Promi
   for (;;) {
     const answer = await ask()
     if (answer.status !== 503) return answer
+    await pause()
   }
 }

@@ -8,6 +8,7 @@ import {
 } from '../../src/dev/replica-process.ts'
 import { type Answer, Api } from './api.ts'
 import type { TestDatabase } from './database.ts'
+import { pause } from './pause.ts'
 import { adminToken } from './replica.ts'
 import { tempFolder } from './temp.ts'
 
@@ -65,6 +66,7 @@ export async function untilAnswers(
     const answer = await api.get(path).catch(() => undefined)
     if (answer && passes(answer)) return
     if (process.hasExited) throw new Error(`${process.name} ended: ${JSON.stringify(lines)}`)
+    await pause()
   }
 }
 
@@ -78,5 +80,6 @@ export async function tellApart(
     )
     if (states.join() === 'active,standby') return { active: pair[0], standby: pair[1] }
     if (states.join() === 'standby,active') return { active: pair[1], standby: pair[0] }
+    await pause()
   }
 }

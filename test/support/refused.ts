@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { pause } from './pause.ts'
 import type { TestReplica } from './replica.ts'
 
 /** Waits until the replica refuses its database for this reason, and nothing is served by it. */
@@ -7,7 +8,7 @@ export async function expectRefused(
   reason: string,
   detail: string,
 ) {
-  while (app.watch.refusals.length === 0) await api.get('/health/live')
+  while (app.watch.refusals.length === 0) await pause()
   expect(app.watch.refusals).toMatchObject([{ reason }])
   for (const path of ['/health/ready', '/health/active', '/v1/jobs']) {
     const answer = await api.get(path)

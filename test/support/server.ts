@@ -24,8 +24,13 @@ export async function startServer(): Promise<TestServer> {
   if (given) return { adminUrl: given, howToReach: given, stop: async () => undefined }
   const isContainer = await dockerAnswers()
   const server = isContainer ? await startContainer(version) : await startEmbedded(version)
-  if (version !== '15') await cheapenLogins(server.adminUrl)
-  return server
+  try {
+    if (version !== '15') await cheapenLogins(server.adminUrl)
+    return server
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
 }
 
 /** The suite opens sessions by the thousand, and most of what each costs is 4,096 rounds over the password. Postgres 15
@@ -34,11 +39,14 @@ async function cheapenLogins(adminUrl: string) {
   const { username, password } = new URL(adminUrl)
   const admin = new pg.Client({ connectionString: adminUrl })
   await admin.connect()
-  await admin.query('SET scram_iterations = 1')
-  await admin.query(
-    `ALTER ROLE ${admin.escapeIdentifier(username)} PASSWORD ${admin.escapeLiteral(password)}`,
-  )
-  await admin.end()
+  try {
+    await admin.query('SET scram_iterations = 1')
+    await admin.query(
+      `ALTER ROLE ${admin.escapeIdentifier(username)} PASSWORD ${admin.escapeLiteral(password)}`,
+    )
+  } finally {
+    await admin.end()
+  }
 }
 
 async function dockerAnswers(): Promise<boolean> {

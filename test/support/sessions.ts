@@ -5,6 +5,7 @@ import { createLog } from '../../src/log.ts'
 import { createDoors } from '../../src/sql/doors.ts'
 import { openPool } from '../../src/sql/pool.ts'
 import { connectionOptions } from '../../src/sql/session.ts'
+import { pause } from './pause.ts'
 
 /** For what tests open themselves: nothing is judged by how long a busy machine takes for that. */
 export function patientOptions(url: string, name: string): pg.ClientConfig {
@@ -28,6 +29,7 @@ export async function untilWaiting(observer: pg.Client, pid: number): Promise<vo
       [pid],
     )
     if (rows.length > 0) return
+    await pause()
   }
 }
 
@@ -39,6 +41,7 @@ export async function untilAnyWaiting(observer: pg.Client): Promise<number> {
         WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
     )
     if (rows[0]) return rows[0].pid
+    await pause()
   }
 }
 

@@ -3,6 +3,7 @@ import type { Assignment } from '../../src/contract/executors.ts'
 import type { Job } from '../../src/contract/jobs.ts'
 import type { Answer, Api } from './api.ts'
 import type { TestDatabase } from './database.ts'
+import { pause } from './pause.ts'
 import { startWork } from './work.ts'
 
 export type Body = Record<string, unknown>
@@ -101,6 +102,7 @@ export async function untilExpired(db: TestDatabase, api: Api, id: string): Prom
     await db.sql('UPDATE terms SET deadline_floor_at = clock_timestamp()')
     const job = await api.job(id)
     if (job.waiting_for !== 'transition') return job
+    await pause()
   }
 }
 

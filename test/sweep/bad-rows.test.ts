@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { beforeEach, expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 
 /** Rows that cannot be written, for whatever reason: here a trigger refuses those of kind `bad`. */
@@ -56,7 +57,7 @@ async function sweepState(api: TestReplica['api'], wanted: string) {
 /** A replica whose term holds no lease back any more. */
 async function startPastFloor() {
   const replica = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
-  while ((await sweepState(replica.api, 'expire_leases')) === undefined);
+  while ((await sweepState(replica.api, 'expire_leases')) === undefined) await pause()
   await db.sql("UPDATE terms SET deadline_floor_at = clock_timestamp() - interval '1 hour'")
   return replica
 }
@@ -73,12 +74,13 @@ test.for([
     await insertJobs({ kind: 'good', count: good - 1, owner: 'a', lease: past })
     await insertJobs({ kind: 'bad', count: bad, owner: 'b', lease: past })
     await insertJobs({ kind: 'good', count: 1, owner: 'c', lease: past })
-    while ((await countJobs("kind = 'good' AND state = 'available'")) < good);
+    while ((await countJobs("kind = 'good' AND state = 'available'")) < good) await pause()
     expect(await countJobs("kind = 'bad' AND state = 'leased' AND fence = 1")).toBe(bad)
-    while ((await sweepState(api, 'expire_leases')).last_counts.bad_rows === undefined);
+    while ((await sweepState(api, 'expire_leases')).last_counts.bad_rows === undefined)
+      await pause()
     expect(await sweepState(api, 'expire_leases')).toMatchObject({ failures: 0 })
     await db.sql('DROP TRIGGER planted ON jobs')
-    while ((await countJobs("state = 'available' AND lost_leases = 1")) < bad + good);
+    while ((await countJobs("state = 'available' AND lost_leases = 1")) < bad + good) await pause()
   },
 )
 
@@ -94,12 +96,13 @@ test.for([
     await insertJobs({ kind: 'good', count: good - 1, owner: '', due: past })
     await insertJobs({ kind: 'bad', count: bad, owner: '', due: past })
     await insertJobs({ kind: 'good', count: 1, owner: '', due: laterPast })
-    while ((await countJobs("kind = 'good' AND NOT scheduled")) < good);
+    while ((await countJobs("kind = 'good' AND NOT scheduled")) < good) await pause()
     expect(await countJobs("kind = 'bad' AND scheduled")).toBe(bad)
-    while ((await sweepState(api, 'wake_due_jobs')).last_counts.bad_rows === undefined);
+    while ((await sweepState(api, 'wake_due_jobs')).last_counts.bad_rows === undefined)
+      await pause()
     expect(await sweepState(api, 'wake_due_jobs')).toMatchObject({ failures: 0 })
     await db.sql('DROP TRIGGER planted ON jobs')
-    while ((await countJobs('NOT scheduled')) < bad + good);
+    while ((await countJobs('NOT scheduled')) < bad + good) await pause()
   },
 )
 
@@ -136,14 +139,14 @@ test('a sweep that throws is named, repeated with backoff, and costs no leadersh
   const { api, events } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
   const { term } = await events.wait('promoted')
   // The opening of the gate writes that column, too.
-  while ((await sweepState(api, 'expire_leases')) === undefined);
+  while ((await sweepState(api, 'expire_leases')) === undefined) await pause()
   await db.sql('ALTER TABLE terms RENAME deadline_floor_at TO hidden')
-  while (((await sweepState(api, 'expire_leases'))?.failures ?? 0) < 3);
+  while (((await sweepState(api, 'expire_leases'))?.failures ?? 0) < 3) await pause()
   expect((await sweepState(api, 'expire_leases')).last_error).toContain('deadline_floor_at')
   const { runs } = await sweepState(api, 'scan_claimable')
-  while ((await sweepState(api, 'scan_claimable')).runs === runs);
+  while ((await sweepState(api, 'scan_claimable')).runs === runs) await pause()
   await db.sql('ALTER TABLE terms RENAME hidden TO deadline_floor_at')
-  while ((await sweepState(api, 'expire_leases')).last_error !== null);
+  while ((await sweepState(api, 'expire_leases')).last_error !== null) await pause()
   expect(term.lost.aborted).toBe(false)
   expect((await api.get('/health/active')).body).toMatchObject({ term: term.number })
 })

@@ -6,6 +6,7 @@ import {
   lockReclaimableLeases,
 } from '../../src/sql/leases.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
@@ -15,7 +16,7 @@ const db = useDatabase()
 async function start(env: Record<string, string> = {}) {
   await db.sql('DELETE FROM executors')
   const { api } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50', ...env })
-  while ((await sweepState(api)) === undefined); // its first run sets the term's floor
+  while ((await sweepState(api)) === undefined) await pause() // its first run sets the term's floor
   const queue = `q-${randomUUID().slice(0, 8)}`
   const executor = `e-${randomUUID().slice(0, 8)}`
   const epoch = await api.register(executor, { queues: [queue] })
@@ -41,7 +42,7 @@ async function sweepState(api: TestReplica['api']) {
 
 async function untilSwept(api: TestReplica['api'], times: number) {
   const { runs } = await sweepState(api)
-  while ((await sweepState(api)).runs < runs + times);
+  while ((await sweepState(api)).runs < runs + times) await pause()
 }
 
 test('invariant 11: lost leases never spend attempts, and have a budget of their own', async () => {
@@ -50,7 +51,7 @@ test('invariant 11: lost leases never spend attempts, and have a budget of their
   for (let lost = 1; lost <= 2; lost += 1) {
     expect(await api.poll(executor, epoch, { wait_ms: 10_000 })).toMatchObject([{ attempt: 1 }])
     await expireLeases(executor)
-    while ((await api.job(job.id)).lost_leases < lost);
+    while ((await api.job(job.id)).lost_leases < lost) await pause()
     expect(await api.job(job.id)).toMatchObject({ state: 'available', attempt: 0 })
   }
   await api.poll(executor, epoch, { wait_ms: 10_000 })
@@ -108,7 +109,7 @@ test('invariant 7: a lease that was renewed since it was found to be expired is 
   const job = await api.submit({ queue })
   const [given] = await api.poll(executor, epoch)
   const term = app.gate.serving?.number ?? 0
-  while ((await floorOf(term)) === null);
+  while ((await floorOf(term)) === null) await pause()
   await db.sql('UPDATE terms SET deadline_floor_at = $1', ['2020-01-01T00:00:00Z'])
   await db.sql("UPDATE jobs SET lease_expires_at = '2020-01-01T00:00:00Z' WHERE id = $1", [job.id])
   const session = await openSession(db.url)

@@ -6,6 +6,7 @@ import { createReader } from '../../src/sql/pool.ts'
 import { listOverrunLeases, lockOverrunLeases } from '../../src/sql/run-timeouts.ts'
 import { enforceRunTimeouts } from '../../src/sweep/enforce-run-timeouts.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { openSession } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
@@ -28,7 +29,7 @@ const passFloor = () =>
 async function startRunning(more: Record<string, unknown> = {}, env: Record<string, string> = {}) {
   const { api, app, queue, executor, epoch } = await startWork(db, env)
   // The floor is set, and nothing else will move it.
-  while (!((await api.get('/v1/status')).body.reaper?.deferrals.promotion > 0));
+  while (!((await api.get('/v1/status')).body.reaper?.deferrals.promotion > 0)) await pause()
   const job = await api.submit({ queue, run_timeout_ms: 1_000, ...more })
   const [given] = await api.poll(executor, epoch)
   const lease = { job_id: job.id, fence: given?.fence }

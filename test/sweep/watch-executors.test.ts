@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { Worker } from '../support/health.ts'
+import { pause } from '../support/pause.ts'
 import { startActive, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 
@@ -16,7 +17,7 @@ const isHeld = 'SELECT FROM terms WHERE deadline_floor_at > clock_timestamp()'
 async function start() {
   await db.sql('DELETE FROM executors')
   const { api, app } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
-  while ((await sweepOf(api)) === undefined); // the gate is open, and the floor set
+  while ((await sweepOf(api)) === undefined) await pause() // the gate is open, and the floor set
   const register = async () => {
     const name = `e-${randomUUID().slice(0, 8)}`
     return new Worker(api, name, name, await api.register(name, { queues: [name] }))
@@ -31,7 +32,7 @@ async function sweepOf(api: TestReplica['api']) {
 
 async function untilSwept(api: TestReplica['api'], times = 3) {
   const { runs } = await sweepOf(api)
-  while ((await sweepOf(api)).runs < runs + times);
+  while ((await sweepOf(api)).runs < runs + times) await pause()
 }
 
 /** As if they had been heard so long ago. */
@@ -41,7 +42,7 @@ const silence = (seconds: number, ...workers: Worker[]) =>
   ])
 
 const until = async (worker: Worker, state: string) => {
-  while ((await worker.get()).state !== state);
+  while ((await worker.get()).state !== state) await pause()
 }
 
 test('three missed beats make an executor suspect, a lease TTL lost; a heartbeat brings it back', async () => {
@@ -91,7 +92,7 @@ test('invariant 7: a stall of the replica itself makes nobody suspect', async ()
   await db.sql(pastFloor)
   app.wiring.stalls.note()
   // The sweep of leases moves the floor for it.
-  while ((await db.sql(isHeld)).length === 0);
+  while ((await db.sql(isHeld)).length === 0) await pause()
   await silence(3_600, worker)
   await untilSwept(api)
   expect(await worker.get()).toMatchObject({ state: 'healthy' })
@@ -121,9 +122,9 @@ test('a fleet larger than a batch is judged whole, and one that is locked is lef
   await session.query("SELECT FROM executors WHERE executor_id = 'f-7' FOR UPDATE")
   await db.sql(pastFloor)
   const left = "SELECT executor_id FROM executors WHERE state <> 'lost'"
-  while ((await db.sql(left)).length !== 2);
+  while ((await db.sql(left)).length !== 2) await pause()
   await session.query('ROLLBACK')
-  while ((await db.sql(left)).length !== 1);
+  while ((await db.sql(left)).length !== 1) await pause()
   expect(await worker.get()).toMatchObject({ state: 'healthy' })
   expect((await sweepOf(api)).failures).toBe(0)
   const events = "SELECT count(*)::int AS n FROM executor_events WHERE executor_id LIKE 'f-%'"

@@ -5,6 +5,7 @@ import { Client, Executor } from '../../src/sdk/index.ts'
 import type { Balancer } from '../drills/stage/balancer.ts'
 import { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { launchServe, startServe, tellApart } from '../support/processes.ts'
 import { adminToken } from '../support/replica.ts'
 import { Signals } from '../support/signals.ts'
@@ -112,7 +113,7 @@ async function park(
       .finally(() => {
         hasEnded = true
       })
-    while (!hasEnded && (await balancer.count(server, 'scur')) === 0);
+    while (!hasEnded && (await balancer.count(server, 'scur')) === 0) await pause()
     // On a busy machine HAProxy may take the active for dead just now, and be right about it.
     if (!hasEnded) return { ended }
   }

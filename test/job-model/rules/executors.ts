@@ -111,6 +111,7 @@ function claim(state: State, job: Job, { executor, epoch, pollId }: Of<'poll'>):
     expiresAt: state.now + limits.leaseTtl,
     isOffered: true,
     offer: { missedAt: null },
+    isGoingBack: false,
     critical: null,
   }
   return { job: id, fence, attempt, stage }
@@ -126,12 +127,7 @@ function renew(state: State, lease: Lease): Job | undefined {
   return held.job
 }
 
-/** Offers that were missed go back by a transaction of its own, after the answer: others may have come before it. */
-export function heartbeat(
-  state: State,
-  { executor, epoch, listed }: Of<'heartbeat'>,
-  givesBack: boolean,
-): Answer {
+export function heartbeat(state: State, { executor, epoch, listed }: Of<'heartbeat'>): Answer {
   if (!state.executors[executor]) return refuse('not_found')
   if (!isCurrent(state, executor, epoch)) return refuse('stale_epoch')
   const held = listed.filter((lease) => renew(state, lease))
@@ -150,9 +146,7 @@ export function heartbeat(
       return `${name(lease)} ${job && isFinal(job) ? 'already_final' : 'stale_fence'}`
     }),
   })
-  for (const job of missOffers(state, executor, listed)) {
-    if (givesBack) endByReturn(job, 'undelivered', true)
-  }
+  missOffers(state, executor, listed)
   return answer
 }
 
@@ -160,15 +154,24 @@ function name({ job, fence }: Lease): string {
   return `${job} ${fence}`
 }
 
-/** Those that two heartbeats, far enough apart, have not listed. */
-function missOffers(state: State, executor: string, listed: Lease[]): Job[] {
-  return leasesOf(state, executor).filter(({ id, holder }) => {
+/** What two heartbeats, far enough apart, do not list goes back. */
+function missOffers(state: State, executor: string, listed: Lease[]): void {
+  for (const { id, holder } of leasesOf(state, executor)) {
     const isListed = listed.some(({ job, fence }) => job === id && fence === holder?.fence)
-    if (!holder?.offer || isListed) return false
+    if (!holder?.offer || isListed) continue
     const { missedAt } = holder.offer
     if (missedAt === null) holder.offer.missedAt = state.now
-    return missedAt !== null && holder.isOffered && state.now - missedAt >= limits.beatsApart
-  })
+    else holder.isGoingBack = state.now - missedAt >= limits.beatsApart
+  }
+}
+
+/** After the heartbeat, by a transaction of its own. What was shown meanwhile stays. */
+export function giveBack(state: State, executor: string): void {
+  for (const job of leasesOf(state, executor)) {
+    if (!job.holder?.isGoingBack) continue
+    job.holder.isGoingBack = false
+    if (job.holder.isOffered) endByReturn(job, 'undelivered', true)
+  }
 }
 
 /** In this order: not_found, stale_epoch, duplicate, already_final, stale_fence, else accepted. */

@@ -23,9 +23,15 @@ export function coursesOf(before: State, call: Call, seen: Answer, isAlone: bool
   if ('term' in call && call.term !== before.term) return [refusedZombie(before, seen)]
   if (call.do === 'sweep') return sweepCourses(before, call.name, isAlone)
   if (call.do === 'promote') return promoteCourses(before, seen, isAlone)
-  if (call.do === 'heartbeat') return heartbeatCourses(before, call, isAlone)
   const state = structuredClone(before)
   return [{ state, answer: answerOf(state, call, seen, isAlone) }]
+}
+
+/** Once what a heartbeat of this executor found lost has gone back. */
+export function stateAfterGiveBack(before: State, executor: string): State {
+  const state = structuredClone(before)
+  executors.giveBack(state, executor)
+  return state
 }
 
 /** What it may say that has to do with its term; and what it reads may be older, or newer, than its memory. */
@@ -52,7 +58,7 @@ function refusedZombie(state: State, seen: Answer): Course {
 
 function answerOf(
   state: State,
-  call: Exclude<Call, { do: 'sweep' | 'promote' | 'heartbeat' }>,
+  call: Exclude<Call, { do: 'sweep' | 'promote' }>,
   seen: Answer,
   isAlone: boolean,
 ): Answer {
@@ -63,6 +69,8 @@ function answerOf(
       return executors.deregister(state, call)
     case 'poll':
       return executors.poll(state, call, seen, isAlone)
+    case 'heartbeat':
+      return executors.heartbeat(state, call)
     case 'report':
       return executors.report(state, call)
     case 'critical':
@@ -90,17 +98,6 @@ function answerOf(
     case 'pass':
       return pass(state, call)
   }
-}
-
-function heartbeatCourses(
-  before: State,
-  call: executors.Of<'heartbeat'>,
-  isAlone: boolean,
-): Course[] {
-  return (isAlone ? [true] : [true, false]).map((givesBack) => {
-    const state = structuredClone(before)
-    return { state, answer: executors.heartbeat(state, call, givesBack) }
-  })
 }
 
 function pass(state: State, { min, isServed }: executors.Of<'pass'>): Answer {

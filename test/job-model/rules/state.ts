@@ -26,6 +26,8 @@ export interface Holder extends Lease {
   isOffered: boolean
   /** In the leader's memory: the time of the heartbeat that first did not list it; null: none yet. */
   offer: { missedAt: number | null } | null
+  /** A heartbeat has found it lost, and has yet to give it back. */
+  isGoingBack: boolean
   critical: { since: number; ceiling: number } | null
 }
 
