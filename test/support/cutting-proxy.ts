@@ -41,6 +41,9 @@ function nameStatement(messages: Buffer[]): string {
   return ''
 }
 
+/** What sweeps ask again and again would never come to an end; a recovery commits five times. */
+const mostTimes = 5
+
 /** A proxy in front of Postgres that knows its protocol, and ends one backend at a chosen statement. */
 export class CuttingProxy {
   readonly url: string
@@ -131,6 +134,7 @@ export class CuttingProxy {
     if (statement === '' || /^(probe_|list_reclaimable)/.test(statement)) return undefined
     const nth = (this.#seen.get(statement) ?? 0) + 1
     this.#seen.set(statement, nth)
+    if (nth > mostTimes) return undefined
     for (const when of ['before', 'after'] as const) {
       const point = `${when} ${statement} ${nth}`
       if (this.#done.has(point)) continue
