@@ -101,6 +101,8 @@ class Dev {
     await writeConnection(process.cwd(), { urls: this.#urls, token: this.#adminToken })
     const client = this.#client(startMs)
     try {
+      // A read is repeated until somebody serves; a token that may have been made is not made again.
+      await client.getStatus()
       await this.#startAgent(client)
       await client.submit({ kind: 'welcome', payload: { hello: 'from understudy dev' } })
     } finally {
