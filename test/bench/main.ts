@@ -1,0 +1,111 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import type { Bench, Effort } from './bench.ts'
+import { benches } from './benches/all.ts'
+import { judge, type Result } from './figures.ts'
+import { type Machine, thisMachine } from './machine.ts'
+import { renderTables, withTables } from './page.ts'
+import { resultLines } from './print.ts'
+import { Stage } from './stage.ts'
+
+/** `npm run bench`: what it costs, next to the libraries that talk to Postgres directly, and next to the goals. */
+
+export interface Report {
+  machine: Machine
+  results: Result[]
+}
+
+interface Flags {
+  rounds: number
+  short?: boolean
+  json?: string
+  docs?: boolean
+  list?: boolean
+}
+
+const page = new URL('../../docs/performance.md', import.meta.url)
+
+const program = new Command('bench')
+  .description(
+    'measure, next to pg-boss and graphile-worker on the same Postgres, and next to the goals',
+  )
+  .argument('[names...]', 'default: all')
+  .option('--rounds <n>', 'of each; figures are medians', positive, 5)
+  .option('--short', 'as little as possible of everything: only to see that it works')
+  .option('--json <file>', 'write the results there')
+  .option('--docs', 'write them into docs/performance.md')
+  .option('--list', 'say which there are')
+  .action(main)
+await program.parseAsync()
+
+async function main(names: string[], flags: Flags): Promise<void> {
+  if (flags.list) return say(...benches.map(({ name, title }) => `${name.padEnd(14)} ${title}`))
+  const results: Result[] = []
+  let postgres = ''
+  for (const bench of chosen(names)) {
+    const result = await measure(bench, flags, (version) => (postgres = version))
+    say(...resultLines(result))
+    results.push(result)
+  }
+  const report: Report = { machine: thisMachine(postgres), results }
+  if (flags.json) await writeFile(flags.json, `${JSON.stringify(report, undefined, 2)}\n`)
+  if (flags.docs) {
+    await writeFile(page, withTables(await readFile(page, 'utf8'), renderTables(report)))
+  }
+  const goals = results.flatMap((result) => result.goals)
+  const kept = goals.filter(({ isKept }) => isKept)
+  if (!flags.short) say(`${kept.length} of ${goals.length} goals kept`)
+}
+
+async function measure(
+  bench: Bench,
+  { rounds, short = false }: Flags,
+  onPostgres: (version: string) => void,
+): Promise<Result> {
+  const folder = await mkdtemp(join(tmpdir(), `understudy-bench-${bench.name}-`))
+  const since = performance.now()
+  const stage = await Stage.set(folder, bench.settings)
+  try {
+    const [server] = await stage.sql<{ server_version: string }>('postgres', 'SHOW server_version')
+    onPostgres(server?.server_version ?? '')
+    const effort: Effort = {
+      rounds: short ? 1 : rounds,
+      isShort: short,
+      step: (text) => show(`${bench.name}: ${text}`),
+    }
+    const series = await bench.run(stage, effort)
+    const { name, title, how, goals } = bench
+    const seconds = (performance.now() - since) / 1_000
+    return { bench: name, title, how, series, goals: judge(goals, series), seconds }
+  } finally {
+    show('')
+    await stage.strike()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function chosen(names: string[]): Bench[] {
+  const known = benches.map(({ name }) => name)
+  const unknown = names.filter((name) => !known.includes(name))
+  if (unknown.length > 0) {
+    program.error(`there is no ${unknown.join(', ')}; there are ${known.join(', ')}`)
+  }
+  return names.length === 0 ? benches : benches.filter(({ name }) => names.includes(name))
+}
+
+function positive(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('must be 1 or more.')
+  return value
+}
+
+/** What is under way, on a terminal; it is overwritten by the next. */
+function show(step: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${step}`)
+}
+
+function say(...lines: string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(''))
+}
