@@ -25,13 +25,11 @@ async function start() {
 test('a submit: the same key finds the job that was made', async () => {
   const { proxy, api, queue } = await start()
   const job = { kind: 'x', queue, idempotency_key: randomUUID() }
-  // So that the class is there, and the next COMMIT is that of the job.
-  await api.submit({ kind: 'x', queue })
-  const lost = proxy.loseNextCommit()
+  const lost = proxy.loseCommitOf('insert_jobs')
   const [answer] = await Promise.all([api.post('/v1/jobs', job), lost])
   expect(answer).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
   expect(await api.post('/v1/jobs', job)).toMatchObject({ status: 200, body: { replayed: true } })
-  expect((await api.get(`/v1/jobs?queue=${queue}`)).body.jobs).toHaveLength(2)
+  expect((await api.get(`/v1/jobs?queue=${queue}`)).body.jobs).toHaveLength(1)
 })
 
 test('a report: sent again it is a duplicate, and the job ended once', async () => {
@@ -39,7 +37,7 @@ test('a report: sent again it is a duplicate, and the job ended once', async () 
   const job = await api.submit({ queue })
   const [assignment] = await api.poll(executor, epoch)
   const report = { job_id: job.id, fence: assignment?.fence, outcome: 'succeeded', result: 1 }
-  const lost = proxy.loseNextCommit()
+  const lost = proxy.loseCommitOf('end_leases_if_fenced')
   const path = `/v1/executors/${executor}/report`
   const [answer] = await Promise.all([api.post(path, { epoch, reports: [report] }), lost])
   expect(answer.status).toBe(503)
@@ -53,7 +51,7 @@ test('a claim: the same poll_id gets what was claimed, under the same fence', as
   const poll_id = randomUUID()
   const path = `/v1/executors/${executor}/poll`
   const job = await api.submit({ queue })
-  const lost = proxy.loseNextCommit()
+  const lost = proxy.loseCommitOf('claim_jobs')
   const waiting = api.post(path, { epoch, wait_ms: 300, poll_id })
   await lost
   await waiting
@@ -65,7 +63,7 @@ test('a claim: the same poll_id gets what was claimed, under the same fence', as
 test('a claim that nobody asks for again: inventory finds it, and nothing is spent', async () => {
   const { proxy, api, queue, executor, epoch } = await start()
   const job = await api.submit({ queue })
-  const lost = proxy.loseNextCommit()
+  const lost = proxy.loseCommitOf('claim_jobs')
   const waiting = api.poll(executor, epoch, { wait_ms: 300 })
   await lost
   await waiting
@@ -83,7 +81,7 @@ test('a registration: until it is asked again, the epoch before gets no work', a
   const { proxy, api, queue, executor, epoch } = await start()
   const path = `/v1/executors/${executor}/poll`
   const waiting = api.post(path, { epoch, wait_ms: 20_000 })
-  const lost = proxy.loseNextCommit()
+  const lost = proxy.loseCommitOf('register_executors')
   const register = api.post('/v1/executors/register', { executor_id: executor })
   const [answer] = await Promise.all([register, lost])
   expect(answer.status).toBe(503)
@@ -98,7 +96,7 @@ test('a registration: until it is asked again, the epoch before gets no work', a
 
 test('a registration: asked again, the executor has an epoch above all others', async () => {
   const { proxy, api, executor, epoch } = await start()
-  const lost = proxy.loseNextCommit()
+  const lost = proxy.loseCommitOf('register_executors')
   const register = () => api.post('/v1/executors/register', { executor_id: executor })
   const [answer] = await Promise.all([register(), lost])
   expect(answer.status).toBe(503)

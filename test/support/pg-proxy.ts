@@ -10,7 +10,7 @@ export class PgProxy {
   #isFrozen = false
   #isCut = false
   #hidesEnds = false
-  #toLose: { text: string; tell(): void } | undefined
+  #toLose: { after?: string; text: string; tell(): void } | undefined
 
   constructor(databaseUrl: string, port: number) {
     this.#target = new URL(databaseUrl)
@@ -37,9 +37,12 @@ export class PgProxy {
     this.destroy()
   }
 
-  /** The next COMMIT reaches Postgres; its connection ends before the answer comes back. */
-  loseNextCommit(): Promise<void> {
-    return this.loseAnswer('COMMIT\0')
+  /** The next COMMIT of this named statement reaches Postgres; its connection ends before the answer comes back. Those
+   *  of sweeps may come at any time, and are passed on. */
+  loseCommitOf(statement: string): Promise<void> {
+    return new Promise((tell) => {
+      this.#toLose = { after: `${statement}\0`, text: 'COMMIT\0', tell }
+    })
   }
 
   /** The same for the next message with this text. */
@@ -66,8 +69,14 @@ export class PgProxy {
       if (!this.#hidesEnds) upstream.end()
     })
     upstream.pipe(client)
+    let hasRun = false
     client.on('data', (chunk: Buffer) => {
-      if (this.#toLose && chunk.includes(this.#toLose.text)) this.#lose(client, upstream)
+      if (!this.#toLose) return
+      const { after, text } = this.#toLose
+      hasRun ||= after === undefined || chunk.includes(after)
+      if (!hasRun || !chunk.includes(text)) return
+      hasRun = false
+      this.#lose(client, upstream)
     })
   }
 
