@@ -1,4 +1,3 @@
-import { v7 as uuidv7 } from 'uuid'
 import { limits } from '../contract/common.ts'
 import type {
   AttemptList,
@@ -20,6 +19,7 @@ import { findJobsByKey, insertJobsUnlessKeyed, type NewJob } from '../sql/submit
 import { Batcher } from './batcher.ts'
 import { hashOf } from './body-hash.ts'
 import type { ClassCatalog } from './class-catalog.ts'
+import { newJobId } from './job-ids.ts'
 import type { JobWaits } from './job-waits.ts'
 import { isJobId, toBoundedJson, toJson } from './json.ts'
 import { classNamesOf, type Pipeline, planOf, resolveStages } from './pipeline.ts'
@@ -248,7 +248,7 @@ function payloadOf({ payload = {} }: JobSubmit, path: string): string {
 }
 
 function toNewJob(submit: JobSubmit, payload: string, classIds: number[]): Submitted {
-  const id = uuidv7()
+  const id = newJobId()
   return {
     id,
     ...planOf(id, submit, classIds),

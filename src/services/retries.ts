@@ -1,4 +1,3 @@
-import { v7 as uuidv7 } from 'uuid'
 import type { SubmitAnswer } from '../contract/jobs.ts'
 import type { JobRetry } from '../contract/retries.ts'
 import { judgeRetry } from '../domain/retry.ts'
@@ -19,6 +18,7 @@ import {
 } from '../sql/retries.ts'
 import { type Actor, audit } from './audit.ts'
 import type { BulkAct } from './bulk.ts'
+import { newJobId } from './job-ids.ts'
 import type { Jobs, Reader } from './jobs.ts'
 
 export interface RetriesOptions {
@@ -100,7 +100,7 @@ export async function refuseIfRetried(tx: Queryable, jobId: string): Promise<voi
 
 function toRetries(jobs: RetriedJob[]): NewRetry[] {
   return jobs.map(({ id, idempotency_key, body_hash }) => {
-    return { id: uuidv7(), retry_of: id, idempotency_key, body_hash }
+    return { id: newJobId(), retry_of: id, idempotency_key, body_hash }
   })
 }
 

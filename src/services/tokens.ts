@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Role, Token, TokenCreate, TokenCreated } from '../contract/tokens.ts'
 import { AppError, invalid } from '../errors.ts'
 import type { Doors } from '../sql/doors.ts'
@@ -33,7 +33,7 @@ const bootstrap = 'bootstrap'
 const tokenForm = /^ust_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/
 
 function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
+  return hash('sha256', text, 'buffer')
 }
 
 /** Opaque bearer tokens: `ust_<id>_<secret>`, the secret 256 random bits of which only the SHA-256 is

@@ -46,7 +46,9 @@ const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.payloa
 
 /** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these
  *  classes, one per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads, results and
- *  checkpoints; then `is_cut` says that there is more. Each class is read from the head of its own stretch of the index. */
+ *  checkpoints; then `is_cut` says that there is more. Each class is read from the head of its own stretch of the index,
+ *  and of many classes, those whose first job is among the earliest: none of the others can have one to give, nor can
+ *  these have any that is later than the last of their first. */
 export async function claimJobs(
   tx: Queryable,
   classIds: number[],
@@ -56,12 +58,21 @@ export async function claimJobs(
   const { rows } = await tx.query<ClaimedRow & { is_cut: boolean }>({
     name: 'claim_jobs',
     text: `
-      WITH head AS MATERIALIZED (
-        SELECT h.id FROM unnest($1::integer[]) AS c(class_id)
+      WITH first AS MATERIALIZED (
+        SELECT c.class_id, f.claim_at FROM unnest($1::integer[]) AS c(class_id)
         CROSS JOIN LATERAL (
-          SELECT id, claim_at FROM jobs
+          SELECT claim_at, id FROM jobs
           WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
             AND cancel_requested_at IS NULL
+          ORDER BY claim_at, id LIMIT 1
+        ) f
+        ORDER BY f.claim_at, f.id LIMIT $5
+      ), head AS MATERIALIZED (
+        SELECT h.id FROM first CROSS JOIN LATERAL (
+          SELECT id, claim_at FROM jobs
+          WHERE class_id = first.class_id AND state = 'available' AND NOT scheduled
+            AND cancel_requested_at IS NULL
+            AND claim_at <= (SELECT CASE WHEN count(*) = $5 THEN max(claim_at) ELSE 'infinity' END FROM first)
           ORDER BY claim_at, id LIMIT $5
         ) h
         ORDER BY h.claim_at, h.id LIMIT $5

@@ -198,7 +198,7 @@ export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promis
         RETURNING j.id, j.move
       ), done AS (
         UPDATE stages s SET done_at = clock_timestamp(), result = e.result FROM e JOIN ended USING (id)
-        WHERE (e.to_stage IS NOT NULL OR e.to_state = 'succeeded')
+        WHERE e.old_stage IS NOT NULL AND (e.to_stage IS NOT NULL OR e.to_state = 'succeeded')
           AND s.job_id = e.id AND s.name = e.old_stage
       ), moved AS (
         INSERT INTO moves (job_id, move, from_stage, to_stage, by, fence)

@@ -1,7 +1,13 @@
 import pg from 'pg'
 import type { Log } from '../log.ts'
 import { asUnavailable } from './failure.ts'
-import { applySettings, connectionOptions, poolSettings } from './session.ts'
+import {
+  applySettings,
+  connectionOptions,
+  leaderPoolSettings,
+  poolSettings,
+  type SessionSettings,
+} from './session.ts'
 
 /** Anything that statements can be run on: the pool (reads) or a transaction's client. */
 export interface Queryable {
@@ -14,6 +20,8 @@ export interface PoolOptions {
   size: number
   /** Sessions that stay open, however long they idle. Default: one. */
   min?: number
+  /** Default: those that all have. */
+  settings?: SessionSettings
   log: Log
   onRefusedSettings(names: string[]): void
 }
@@ -25,6 +33,7 @@ export function openPool({
   name,
   size,
   min = 1,
+  settings = poolSettings,
   log,
   onRefusedSettings,
 }: PoolOptions): pg.Pool {
@@ -35,7 +44,7 @@ export function openPool({
     idleTimeoutMillis: 30_000,
     onConnect: async (client) => {
       client.on('error', (error) => log.debug({ err: error }, 'a pool session ended'))
-      onRefusedSettings(await applySettings(client, poolSettings))
+      onRefusedSettings(await applySettings(client, settings))
     },
   })
   pool.on('error', (error) => log.debug({ err: error }, 'an idle pool session ended'))
@@ -47,7 +56,7 @@ export function openPool({
 export function openPools(options: PoolOptions): { leader: pg.Pool; client: pg.Pool } {
   const { leader, client } = poolSizes(options.size)
   return {
-    leader: openPool({ ...options, size: leader, min: leader }),
+    leader: openPool({ ...options, size: leader, min: leader, settings: leaderPoolSettings }),
     client: openPool({ ...options, size: client }),
   }
 }

@@ -71,6 +71,13 @@ export const poolSettings: SessionSettings = {
   idle_session_timeout: '0',
 }
 
+/** What the leader asks is asked over and over, and has one good plan: Postgres would plan some of it anew each time,
+ *  in more time than it takes to run. */
+export const leaderPoolSettings: SessionSettings = {
+  ...poolSettings,
+  plan_cache_mode: 'force_generic_plan',
+}
+
 /** The lock session: Postgres itself drops a frozen, stalled or half-open leader or waiter. */
 export function lockSettings(idleSessionTimeoutMs: number): SessionSettings {
   return {

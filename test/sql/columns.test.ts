@@ -16,3 +16,21 @@ test('JSON of any text comes through unnest() as it went in, and null stays null
   )
   expect(back).toEqual(rows)
 })
+
+test('text, numbers, truth and bytes of any kind come through unnest() as they went in', async () => {
+  const texts = ['', '"', '\\', '\\"', '{},', 'NULL', "'", ' ', '\n\t\r\b', 'é😀', 'a\\', null]
+  const rows = texts.map((text, nth) => ({
+    text,
+    whole: text === null ? null : 2 ** 40 + nth,
+    real: nth / 8,
+    truth: nth % 2 === 0,
+    bytes: text === null ? null : Buffer.from(`\0${text}`),
+    at: text === null ? null : '2026-01-01T00:00:00.000Z',
+  }))
+  const back = await db.sql(
+    `SELECT * FROM unnest($1::text[], $2::bigint[], $3::real[], $4::boolean[], $5::bytea[], $6::timestamptz[])
+      AS r(text, whole, real, truth, bytes, at)`,
+    columns(rows, ['text', 'whole', 'real', 'truth', 'bytes', 'at']),
+  )
+  expect(back).toEqual(rows)
+})
