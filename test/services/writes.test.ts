@@ -1,7 +1,6 @@
 import { beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest'
 import type { Assignment } from '../../src/contract/executors.ts'
 import { useDatabase } from '../support/database.ts'
-import { pause } from '../support/pause.ts'
 import { PausingClock } from '../support/pausing-clock.ts'
 import { startPgProxy } from '../support/pg-proxy.ts'
 import { startActive } from '../support/replica.ts'
