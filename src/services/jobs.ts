@@ -202,9 +202,8 @@ async function place(tx: Queryable, jobs: Submitted[]) {
     for (const job of open) {
       if (made.has(job.id)) placed.set(job, { id: job.id, created: true })
     }
-    for (const [job, outcome] of await findWinners(tx, open)) {
-      if (!placed.has(job)) placed.set(job, outcome)
-    }
+    const lost = open.filter((job) => !placed.has(job))
+    for (const [job, outcome] of await findWinners(tx, lost)) placed.set(job, outcome)
   }
   const stages = jobs.flatMap((job) => (made.has(job.id) ? job.stages : []))
   if (stages.length > 0) await insertStages(tx, stages)

@@ -1,4 +1,5 @@
 import type { LockedJob } from '../domain/lease.ts'
+import { checked } from './checked.ts'
 import { columns } from './columns.ts'
 import { sectionEndFrom } from './jobs.ts'
 import { type HeldLease, lockedColumns } from './leases.ts'
@@ -91,8 +92,9 @@ export async function tellCancels(
     text: `
       UPDATE jobs j SET cancel_told_at = coalesce(j.cancel_told_at, clock_timestamp())
       FROM unnest($3::uuid[], $4::bigint[]) AS l(job_id, fence), ${opened}
-      WHERE j.id = l.job_id AND j.fence = l.fence AND j.state = 'leased'
-        AND j.cancel_requested_at IS NOT NULL AND NOT coalesce(${isInSection}, false)
+      WHERE j.id = l.job_id AND j.fence = l.fence
+        AND ${checked(`j.state = 'leased' AND j.cancel_requested_at IS NOT NULL`)}
+        AND NOT coalesce(${isInSection}, false)
       RETURNING j.id AS job_id, j.fence, j.cancel_reason AS reason`,
     values: [term, leaseTtlMs, ...columns(leases, ['job_id', 'fence'])],
   })

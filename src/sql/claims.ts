@@ -1,3 +1,4 @@
+import { checked } from './checked.ts'
 import type { Queryable } from './pool.ts'
 
 /** Statements that give jobs to executors. One claim flush is in flight per term, so nothing here
@@ -44,6 +45,11 @@ const assignmentColumns = `j.id AS job_id, j.fence, j.attempt, j.queue, j.payloa
     SELECT progress FROM progress p WHERE p.job_id = j.id AND p.fence > j.stage_fence) END AS checkpoint,
   j.run_timeout_ms, j.on_silence, j.traceparent, j.class_id, j.executor_id, j.poll_id, j.offered`
 
+/** The class again: a client may just have moved the job to a stage that these slots do not serve. */
+const isClaimable = (job: string) =>
+  checked(`${job}.state = 'available' AND NOT ${job}.scheduled AND ${job}.cancel_requested_at IS NULL
+    AND ${job}.class_id = ANY ($1::integer[])`)
+
 /** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these
  *  classes, one per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads, results and
  *  checkpoints; then `is_cut` says that there is more. Each class is read from the head of its own stretch of the index,
@@ -82,10 +88,7 @@ export async function claimJobs(
             WHERE p.job_id = jobs.id AND p.fence > jobs.stage_fence), 0)
           ELSE 0 END AS bytes
         FROM jobs
-        -- the class again: a client may just have moved the job to a stage that these slots do not serve
-        WHERE id = ANY (ARRAY(SELECT id FROM head)) AND state = 'available' AND NOT scheduled
-          AND cancel_requested_at IS NULL
-          AND class_id = ANY ($1::integer[])
+        WHERE id = ANY (ARRAY(SELECT id FROM head)) AND ${isClaimable('jobs')}
         FOR NO KEY UPDATE SKIP LOCKED
       ), sized AS (
         SELECT id, row_number() OVER earlier AS place, sum(bytes) OVER earlier AS bytes_so_far
@@ -102,9 +105,7 @@ export async function claimJobs(
         leased_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + $6 * interval '1 millisecond'
       FROM picked JOIN slots s USING (place)
-      WHERE j.id = picked.id AND j.state = 'available' AND NOT j.scheduled
-        AND j.cancel_requested_at IS NULL
-        AND j.class_id = ANY ($1::integer[])
+      WHERE j.id = picked.id AND ${isClaimable('j')}
       RETURNING ${assignmentColumns}, picked.is_cut`,
     values: [
       classIds,
@@ -167,10 +168,10 @@ export async function probeClaimable(db: Queryable, classIds: number[]): Promise
     text: `SELECT (SELECT count(*) FROM classes) AS classes,
       ARRAY(
         SELECT c.class_id FROM unnest($1::integer[]) AS c(class_id)
-        WHERE EXISTS (
+        CROSS JOIN LATERAL (
           SELECT FROM jobs
-          WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
-        )) AS claimable`,
+          WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled LIMIT 1
+        ) first) AS claimable`,
     values: [classIds],
   })
   return rows[0] ?? { classes: 0, claimable: [] }
@@ -221,12 +222,12 @@ export async function wakeDueJobs(tx: Queryable, ids: string[]): Promise<number[
     text: `
       WITH due AS MATERIALIZED (
         SELECT id FROM jobs
-        WHERE id = ANY ($1::uuid[]) AND state = 'available' AND scheduled
-          AND run_at <= statement_timestamp()
+        WHERE id = ANY ($1::uuid[])
+          AND ${checked("state = 'available' AND scheduled AND run_at <= statement_timestamp()")}
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
       )
       UPDATE jobs j SET scheduled = false, claim_at = j.run_at - j.priority * interval '10 minutes'
-      FROM due WHERE j.id = due.id AND j.state = 'available' AND j.scheduled
+      FROM due WHERE j.id = due.id AND ${checked("j.state = 'available' AND j.scheduled")}
       RETURNING j.class_id`,
     values: [ids],
   })

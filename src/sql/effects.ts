@@ -1,4 +1,5 @@
 import type { Effect } from '../domain/effect.ts'
+import { checked } from './checked.ts'
 import type { HeldLease } from './leases.ts'
 import type { Queryable } from './pool.ts'
 
@@ -261,7 +262,8 @@ export async function doubtOrphanedEffects(tx: Queryable, jobIds: string[]): Pro
     name: 'doubt_orphaned_effects',
     text: `UPDATE effects e SET state = 'in_doubt' WHERE e.state = 'begun' AND e.job_id = ANY ($1::uuid[])
       AND NOT EXISTS (
-        SELECT FROM jobs j WHERE j.id = e.job_id AND j.state = 'leased' AND j.fence = e.fence)`,
+        SELECT FROM jobs j
+        WHERE j.id = e.job_id AND ${checked("j.state = 'leased' AND j.fence = e.fence")})`,
     values: [jobIds],
   })
   return rowCount ?? 0

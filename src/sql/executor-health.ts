@@ -163,8 +163,9 @@ export async function forgetOwnDrains(tx: Queryable, executorIds: string[]): Pro
 export async function listHolders(tx: Queryable, executorIds: string[]): Promise<string[]> {
   const { rows } = await tx.query<{ executor_id: string }>({
     name: 'list_holders',
-    text: `SELECT e.executor_id FROM unnest($1::text[]) AS e(executor_id) WHERE EXISTS (
-      SELECT FROM jobs j WHERE j.state = 'leased' AND j.executor_id = e.executor_id)`,
+    text: `SELECT e.executor_id FROM unnest($1::text[]) AS e(executor_id)
+      CROSS JOIN LATERAL (
+        SELECT FROM jobs j WHERE j.state = 'leased' AND j.executor_id = e.executor_id LIMIT 1) held`,
     values: [executorIds],
   })
   return rows.map((row) => row.executor_id)

@@ -103,7 +103,7 @@ export async function findExplained(
         l.term, r.name AS leader_name, ${isLed} AS is_led, ${isServed} AS is_served, t.served_at
       FROM jobs j
       JOIN classes c USING (class_id)
-      CROSS JOIN leader l
+      CROSS JOIN (SELECT term, replica_id FROM leader LIMIT 1) l
       LEFT JOIN replicas r USING (replica_id)
       LEFT JOIN terms t ON t.term = l.term AND t.replica_id = l.replica_id
       CROSS JOIN LATERAL (SELECT t.deadline_floor_at - ${afterMs('$2')} AS at) o

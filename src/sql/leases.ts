@@ -1,4 +1,5 @@
 import { afterEnd, type LeaseEnd, type LockedJob } from '../domain/lease.ts'
+import { checked } from './checked.ts'
 import { columns } from './columns.ts'
 import type { Queryable } from './pool.ts'
 
@@ -48,11 +49,14 @@ export async function lockLeasesOfExecutors(
 
 /** Leases that may be taken back now: expired, and past the term's deadline floor (invariant 7); or of
  *  an executor that has registered anew. A null floor holds everything. */
-const reclaimable = `FROM jobs j WHERE j.state = 'leased' AND (
+const reclaimable: DueLeases = {
+  from: 'jobs j',
+  where: `j.state = 'leased' AND (
     (j.lease_expires_at < statement_timestamp() AND
       (SELECT deadline_floor_at FROM terms WHERE term = $1) < statement_timestamp())
     OR EXISTS (
-      SELECT FROM executors x WHERE x.executor_id = j.executor_id AND x.epoch > j.epoch))`
+      SELECT FROM executors x WHERE x.executor_id = j.executor_id AND x.epoch > j.epoch))`,
+}
 
 /** A place among the leases, in the order of their index. */
 export interface LeaseKey {
@@ -65,10 +69,12 @@ export const beforeAllLeases: LeaseKey = {
   id: '00000000-0000-0000-0000-000000000000',
 }
 
+export type DueLeases = Record<'from' | 'where', string>
+
 /** How leases that are due are listed, and locked: `due` is asked again under the lock, for the time between. Its
  *  $1 is the term; what else it takes comes last, as $5 of the list and $3 of the lock. */
 export const listOf =
-  <More extends number[] = []>(name: string, due: string) =>
+  <More extends number[] = []>(name: string, { from, where }: DueLeases) =>
   async (
     db: Queryable,
     term: number,
@@ -78,7 +84,8 @@ export const listOf =
   ): Promise<LeaseKey[]> => {
     const { rows } = await db.query<LeaseKey>({
       name,
-      text: `SELECT j.executor_id, j.id ${due} AND (j.executor_id, j.id) > ($2, $3::uuid)
+      text: `SELECT j.executor_id, j.id FROM ${from}
+        WHERE ${where} AND (j.executor_id, j.id) > ($2, $3::uuid)
         ORDER BY j.executor_id, j.id LIMIT $4`,
       values: [term, after.executor_id, after.id, limit, ...more],
     })
@@ -86,11 +93,11 @@ export const listOf =
   }
 
 export const lockOf =
-  <More extends number[] = []>(name: string, due: string) =>
+  <More extends number[] = []>(name: string, { from, where }: DueLeases) =>
   async (tx: Queryable, term: number, ids: string[], ...more: More): Promise<LockedJob[]> => {
     const { rows } = await tx.query<LockedJob>({
       name,
-      text: `SELECT ${lockedColumns} ${due} AND j.id = ANY ($2::uuid[])
+      text: `SELECT ${lockedColumns} FROM ${from} WHERE j.id = ANY ($2::uuid[]) AND ${checked(where)}
         ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED`,
       values: [term, ids, ...more],
     })
@@ -102,20 +109,16 @@ export const lockReclaimableLeases = lockOf('lock_reclaimable_leases', reclaimab
 
 /** Leases that had run out while an active replica could still be heard, and so before any outage:
  *  past the last instant at which an earlier term served, and past that term's own floor. */
-const expiredWhileServed = `FROM jobs j, (
+const ranOut: DueLeases = {
+  from: `jobs j, (
     SELECT max(served_at) AS until, max(deadline_floor_at) AS floor FROM terms
     WHERE term < $1 AND deadline_floor_at IS NOT NULL
-  ) served
-  WHERE j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until`
+  ) served`,
+  where: "j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until",
+}
 
-export const listLeasesExpiredWhileServed = listOf(
-  'list_leases_expired_while_served',
-  expiredWhileServed,
-)
-export const lockLeasesExpiredWhileServed = lockOf(
-  'lock_leases_expired_while_served',
-  expiredWhileServed,
-)
+export const listLeasesExpiredWhileServed = listOf('list_leases_expired_while_served', ranOut)
+export const lockLeasesExpiredWhileServed = lockOf('lock_leases_expired_while_served', ranOut)
 
 /** What one end writes, named as the statement below names it, and in that order. */
 const rowOf = (end: LeaseEnd) => ({
@@ -192,9 +195,9 @@ export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promis
           waiting_for = e.waiting_for, results_bytes = e.results_bytes
         FROM e CROSS JOIN LATERAL (
           SELECT clock_timestamp() + e.delay_ms * interval '1 millisecond' AS run_at) r
-        WHERE j.id = e.id AND j.state = 'leased' AND j.fence = e.old_fence
+        WHERE j.id = e.id AND ${checked(`j.state = 'leased' AND j.fence = e.old_fence
           AND j.executor_id = e.old_executor AND j.epoch = e.old_epoch
-          AND j.stage IS NOT DISTINCT FROM e.old_stage
+          AND j.stage IS NOT DISTINCT FROM e.old_stage`)}
         RETURNING j.id, j.move
       ), done AS (
         UPDATE stages s SET done_at = clock_timestamp(), result = e.result FROM e JOIN ended USING (id)
@@ -206,7 +209,7 @@ export async function endLeasesIfFenced(tx: Queryable, ends: LeaseEnd[]): Promis
         FROM e JOIN ended USING (id) WHERE to_stage IS NOT NULL
       ), doubted AS (
         UPDATE effects SET state = 'in_doubt' FROM ended
-        WHERE effects.job_id = ended.id AND effects.state = 'begun'
+        WHERE effects.job_id = ended.id AND ${checked("effects.state = 'begun'")}
       )
       INSERT INTO attempts (job_id, fence, attempt, executor_id, epoch, outcome, result, error,
         started_at, ended_at, stage)
@@ -247,11 +250,11 @@ export async function extendLeasesIfHeld(
           AS l(job_id, fence, executor_id, epoch)
           ON j.id = l.job_id AND j.fence = l.fence AND j.executor_id = l.executor_id
             AND j.epoch = l.epoch
-        WHERE j.state = 'leased' ORDER BY j.id FOR NO KEY UPDATE OF j
+        WHERE ${checked("j.state = 'leased'")} ORDER BY j.id FOR NO KEY UPDATE OF j
       )
       UPDATE jobs j SET offered = false,
         lease_expires_at = clock_timestamp() + $5 * interval '1 millisecond'
-      FROM held WHERE j.id = held.id AND j.state = 'leased'
+      FROM held WHERE j.id = held.id AND ${checked("j.state = 'leased'")}
       RETURNING j.id AS job_id, j.fence, j.executor_id, j.epoch,
         j.cancel_requested_at IS NOT NULL AS is_cancelled`,
     values: [...columns(listed, ['job_id', 'fence', 'executor_id', 'epoch']), leaseTtlMs],
@@ -269,7 +272,7 @@ export async function lockOffersIfUnshown(
     text: `SELECT ${lockedColumns} FROM jobs j
       JOIN unnest($1::uuid[], $2::bigint[]) AS o(job_id, fence)
         ON j.id = o.job_id AND j.fence = o.fence
-      WHERE j.state = 'leased' AND j.offered ORDER BY j.id FOR NO KEY UPDATE OF j`,
+      WHERE ${checked("j.state = 'leased' AND j.offered")} ORDER BY j.id FOR NO KEY UPDATE OF j`,
     values: columns(offers, ['job_id', 'fence']),
   })
   return rows

@@ -1,3 +1,4 @@
+import { checked } from './checked.ts'
 import { columns } from './columns.ts'
 import type { HeldLease } from './leases.ts'
 import type { Queryable } from './pool.ts'
@@ -15,7 +16,7 @@ export async function recordProgressIfHeld(
       FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::json[])
         AS t(job_id, fence, executor_id, epoch, progress)
       JOIN jobs j ON j.id = t.job_id AND j.fence = t.fence AND j.executor_id = t.executor_id
-        AND j.epoch = t.epoch AND j.state = 'leased'
+        AND j.epoch = t.epoch AND ${checked("j.state = 'leased'")}
       ORDER BY t.job_id
       ON CONFLICT (job_id) DO UPDATE
         SET fence = EXCLUDED.fence, progress = EXCLUDED.progress, updated_at = EXCLUDED.updated_at

@@ -1,3 +1,4 @@
+import { checked } from './checked.ts'
 import type { PlacedRow } from './jobs.ts'
 import type { Queryable } from './pool.ts'
 
@@ -100,7 +101,7 @@ export async function endTransitionIfLive(
   const { rowCount } = await tx.query({
     name: 'end_transition_if_live',
     text: `UPDATE transitions SET ended_at = clock_timestamp(), outcome = $2, committed_move = $3
-      WHERE token = $1 AND ended_at IS NULL`,
+      WHERE token = $1 AND ${checked('ended_at IS NULL')}`,
     values: [token, outcome, committedMove],
   })
   return rowCount === 1

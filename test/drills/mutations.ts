@@ -109,10 +109,9 @@ export const mutations: Mutation[] = [
     edits: [
       {
         file: 'src/sql/cancels.ts',
-        from: `        AND j.cancel_requested_at IS NOT NULL AND NOT coalesce(\${isInSection}, false)
+        from: `        AND NOT coalesce(\${isInSection}, false)
       RETURNING`,
-        to: `        AND j.cancel_requested_at IS NOT NULL
-      RETURNING`,
+        to: '      RETURNING',
       },
     ],
   },
@@ -124,13 +123,13 @@ export const mutations: Mutation[] = [
     edits: [
       {
         file: 'src/sql/leases.ts',
-        from: '      name,\n      text: `SELECT j.executor_id, j.id ${due} AND',
-        to: '      text: `SELECT j.executor_id, j.id ${byOwnClock(due)} AND',
+        from: '      name,\n      text: `SELECT j.executor_id, j.id FROM ${from}\n        WHERE ${where} AND',
+        to: '      text: `SELECT j.executor_id, j.id FROM ${from}\n        WHERE ${byOwnClock(where)} AND',
       },
       {
         file: 'src/sql/leases.ts',
-        from: '      name,\n      text: `SELECT ${lockedColumns} ${due} AND',
-        to: '      text: `SELECT ${lockedColumns} ${byOwnClock(due)} AND',
+        from: '      name,\n      text: `SELECT ${lockedColumns} FROM ${from} WHERE j.id = ANY ($2::uuid[]) AND ${checked(where)}',
+        to: '      text: `SELECT ${lockedColumns} FROM ${from} WHERE j.id = ANY ($2::uuid[]) AND ${checked(byOwnClock(where))}',
       },
       {
         file: 'src/sql/leases.ts',
@@ -150,8 +149,8 @@ export const mutations: Mutation[] = [
     edits: [
       {
         file: 'src/sql/leases.ts',
-        from: `  WHERE j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until`,
-        to: `  WHERE j.state = 'leased'`,
+        from: `"j.state = 'leased' AND j.lease_expires_at < served.until AND served.floor < served.until"`,
+        to: `"j.state = 'leased'"`,
       },
     ],
   },

@@ -1,6 +1,9 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 
+/** Listens to a new session. */
+type Watch = (client: Socket, upstream: Socket) => void
+
 /** A TCP proxy in front of Postgres that can go silent, as a cut cable does, or lose an answer. */
 export class PgProxy {
   /** The database's URL, through the proxy. */
@@ -10,9 +13,11 @@ export class PgProxy {
   #isFrozen = false
   #isCut = false
   #hidesEnds = false
+  readonly #watch: Watch | undefined
   #toLose: { after?: string; text: string; tell(): void } | undefined
 
-  constructor(databaseUrl: string, port: number) {
+  constructor(databaseUrl: string, port: number, watch?: Watch) {
+    this.#watch = watch
     this.#target = new URL(databaseUrl)
     this.url = Object.assign(new URL(databaseUrl), { hostname: '127.0.0.1', port: `${port}` }).href
   }
@@ -64,6 +69,7 @@ export class PgProxy {
       client.pause()
       return
     }
+    this.#watch?.(client, upstream)
     client.pipe(upstream, { end: false })
     client.on('end', () => {
       if (!this.#hidesEnds) upstream.end()
@@ -98,10 +104,10 @@ export class PgProxy {
   }
 }
 
-export async function startPgProxy(databaseUrl: string): Promise<PgProxy> {
+export async function startPgProxy(databaseUrl: string, watch?: Watch): Promise<PgProxy> {
   const server = createServer((client) => proxy.accept(client))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const proxy = new PgProxy(databaseUrl, (server.address() as AddressInfo).port)
+  const proxy = new PgProxy(databaseUrl, (server.address() as AddressInfo).port, watch)
   onTestFinished(() => {
     proxy.destroy()
     server.close()
