@@ -78,12 +78,15 @@ export class WaitingPolls {
 export function dealSlots(polls: WaitingPoll[]): Slot[] {
   const slots: Slot[] = []
   const most = polls.map(({ entry, max }) => allowance(entry.standing, max))
+  const takers = polls.map(({ entry: { executorId, epoch }, pollId }): Slot => {
+    return { executor_id: executorId, epoch, poll_id: pollId }
+  })
   const rounds = Math.max(0, ...most)
   for (let round = 0; round < rounds; round += 1) {
-    for (const [index, { entry, pollId }] of polls.entries()) {
+    for (const [index, taker] of takers.entries()) {
       if (round >= (most[index] ?? 0)) continue
       if (slots.length === limits.assignments) return slots
-      slots.push({ executor_id: entry.executorId, epoch: entry.epoch, poll_id: pollId })
+      slots.push(taker)
     }
   }
   return slots

@@ -4,7 +4,7 @@ import type { Queryable } from './pool.ts'
 /** Statements that give jobs to executors. One claim flush is in flight per term, so nothing here
  *  competes with itself; SKIP LOCKED steps round jobs that a client is just changing. */
 
-/** One place that an executor has free. */
+/** One place that an executor has free; the same object for each of a poll. */
 export interface Slot {
   executor_id: string
   epoch: number
@@ -61,6 +61,8 @@ export async function claimJobs(
   slots: Slot[],
   { leaseTtlMs, maxBytes }: { leaseTtlMs: number; maxBytes: number },
 ): Promise<(ClaimedRow & { is_cut: boolean })[]> {
+  const takers = [...new Set(slots)]
+  const places = new Map(takers.map((taker, nth) => [taker, nth + 1]))
   const { rows } = await tx.query<ClaimedRow & { is_cut: boolean }>({
     name: 'claim_jobs',
     text: `
@@ -96,25 +98,24 @@ export async function claimJobs(
       ), picked AS (
         SELECT id, place, count(*) OVER () < (SELECT count(*) FROM locked) AS is_cut
         FROM sized WHERE place = 1 OR bytes_so_far <= $7
-      ), slots AS (
-        SELECT * FROM unnest($2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY
-          AS s(executor_id, epoch, poll_id, place)
       )
       UPDATE jobs j SET state = 'leased', fence = j.fence + 1, attempt = j.attempt + 1,
-        executor_id = s.executor_id, epoch = s.epoch, poll_id = s.poll_id, offered = true,
-        leased_at = clock_timestamp(),
+        executor_id = ($2::text[])[taker], epoch = ($3::bigint[])[taker], poll_id = ($4::text[])[taker],
+        offered = true, leased_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + $6 * interval '1 millisecond'
-      FROM picked JOIN slots s USING (place)
+      -- by their places rather than by a join, which no plan that knows nothing of their number does well
+      FROM picked CROSS JOIN LATERAL (SELECT ($8::integer[])[place::integer] AS taker) t
       WHERE j.id = picked.id AND ${isClaimable('j')}
       RETURNING ${assignmentColumns}, picked.is_cut`,
     values: [
       classIds,
-      slots.map((slot) => slot.executor_id),
-      slots.map((slot) => slot.epoch),
-      slots.map((slot) => slot.poll_id),
+      takers.map(({ executor_id }) => executor_id),
+      takers.map(({ epoch }) => epoch),
+      takers.map(({ poll_id }) => poll_id),
       slots.length,
       leaseTtlMs,
       maxBytes,
+      slots.map((taker) => places.get(taker)),
     ],
   })
   return rows
