@@ -3,6 +3,8 @@ import { batches } from './batches.ts'
 import { growth } from './growth.ts'
 import { headOfQueue } from './head-of-queue.ts'
 import { fleet, heartbeats } from './heartbeats.ts'
+import { idle } from './idle.ts'
+import { idlePolls } from './idle-polls.ts'
 import { latency } from './latency.ts'
 import { oneByOne } from './one-by-one.ts'
 import { queues } from './queues.ts'
@@ -18,4 +20,6 @@ export const benches: Bench[] = [
   growth,
   queues,
   headOfQueue,
+  idlePolls,
+  idle,
 ]
