@@ -54,7 +54,11 @@ export class Stage {
   /** A new database; its URL is that of its owner, who is no superuser. */
   async createDatabase(name: string): Promise<string> {
     await this.sql('postgres', `CREATE DATABASE ${name} OWNER understudy`)
-    return Object.assign(new URL(this.#server.url), { pathname: `/${name}` }).href
+    return this.#urlOf(name)
+  }
+
+  #urlOf(database: string): string {
+    return Object.assign(new URL(this.#server.url), { pathname: `/${database}` }).href
   }
 
   /** As the superuser. */
@@ -89,7 +93,7 @@ export class Stage {
     await migrate({ url })
     const started: Replica[] = []
     for (let nth = 1; nth <= replicas; nth += 1) {
-      const replica = await this.startReplica(`${name}-${nth}`, url, env)
+      const replica = await this.startReplica(`${name}-${nth}`, name, env)
       // The first leads before the next one stands.
       const path = nth === 1 ? 'active' : 'ready'
       await until(`${replica.name} is not ${path}`, () => isYes(`${replica.url}/health/${path}`))
@@ -98,15 +102,16 @@ export class Stage {
     return started as [Replica, ...Replica[]]
   }
 
+  /** One more of a database that is migrated. */
   async startReplica(
     name: string,
-    url: string,
+    database: string,
     env: Record<string, string> = {},
   ): Promise<Replica> {
     const replica = startReplicaProcess({
       name,
       port: await findFreePort(),
-      databaseUrl: url,
+      databaseUrl: this.#urlOf(database),
       adminToken: this.#token,
       logFile: join(this.#folder, `replica-${name}.log`),
       env,

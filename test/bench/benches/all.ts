@@ -8,6 +8,7 @@ import { idlePolls } from './idle-polls.ts'
 import { latency } from './latency.ts'
 import { oneByOne } from './one-by-one.ts'
 import { queues } from './queues.ts'
+import { recovery } from './recovery.ts'
 import { submits } from './submits.ts'
 
 export const benches: Bench[] = [
@@ -21,5 +22,6 @@ export const benches: Bench[] = [
   queues,
   headOfQueue,
   idlePolls,
+  recovery,
   idle,
 ]
