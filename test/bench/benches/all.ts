@@ -9,6 +9,7 @@ import { latency } from './latency.ts'
 import { oneByOne } from './one-by-one.ts'
 import { queues } from './queues.ts'
 import { recovery } from './recovery.ts'
+import { soak } from './soak.ts'
 import { submits } from './submits.ts'
 
 export const benches: Bench[] = [
@@ -23,5 +24,6 @@ export const benches: Bench[] = [
   headOfQueue,
   idlePolls,
   recovery,
+  soak,
   idle,
 ]

@@ -72,8 +72,12 @@ export class Executors {
     const since = performance.now()
     executor.held = assignments
     const reports = assignments.map((held) => ({ ...named(held), outcome: 'succeeded' }))
-    await this.#calls.post(`${path}/report`, { epoch, reports })
-    executor.held = []
+    try {
+      await this.#calls.post(`${path}/report`, { epoch, reports })
+    } finally {
+      // What could not be reported is given up: its leases run out.
+      executor.held = []
+    }
     this.#o.onDone?.(assignments, performance.now() - since)
   }
 
