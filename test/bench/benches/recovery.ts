@@ -56,12 +56,12 @@ async function open(
   await fillWaiting(stage, database, { jobs: counts.others, minutesOld: 60 })
   await fillLeased(stage, database, { jobs: counts.leased, minutesOld: 120 })
   await stage.settle(database)
+  await untilWaiting(stage, database)
   return { name, database, leased: counts.leased, active, standby }
 }
 
 async function fail(stage: Stage, pair: Pair, sheet: Sheet): Promise<void> {
   const { name, database, active, standby } = pair
-  await untilWaiting(stage, database)
   active.kill('SIGKILL')
   const { recovery } = await until('the standby does not lead', () => findLead(standby))
   const loaded = recovery.find(({ phase }) => phase === 'load_memory')
@@ -69,6 +69,8 @@ async function fail(stage: Stage, pair: Pair, sheet: Sheet): Promise<void> {
   sheet.note(name, 'ms', await recoveryMs(standby))
   const next = await stage.startReplica(active.name, database)
   Object.assign(pair, { active: standby, standby: next })
+  // What it takes to start is not to slow down the recovery of the pair whose turn is next.
+  await untilWaiting(stage, database)
 }
 
 /** Until the standby has waited for the lock for longer than one slice: it has rehearsed. */
