@@ -1,10 +1,11 @@
-import { type Effort, Sheet } from './bench.ts'
+import type { Effort, Sheet } from './bench.ts'
 import type { Contender, Work } from './load/contender.ts'
 import type { Graphile } from './load/graphile-worker.ts'
 import type { Boss } from './load/pg-boss.ts'
 import type { Understudy } from './load/understudy.ts'
 import type { LoadProcess } from './load-process.ts'
 import type { Stage } from './stage.ts'
+import { takeTurns } from './turns.ts'
 
 /** Ours and theirs, in turn, on one Postgres: each has a database of its own there, and its turn alone. */
 
@@ -64,20 +65,10 @@ export async function raceSubmits(
 
 async function race(
   entrants: Entrant[],
-  { rounds, step }: Effort,
+  effort: Effort,
   run: (entrant: Entrant, sheet: Sheet) => Promise<void>,
 ) {
-  const sheet = new Sheet()
-  // One round for nothing: who runs its code for the first time is slow.
-  for (const [nth, all] of [
-    new Sheet(),
-    ...Array.from({ length: rounds }, () => sheet),
-  ].entries()) {
-    for (const entrant of entrants) {
-      step(nth === 0 ? `${entrant.name} warms up` : `round ${nth} of ${rounds}, ${entrant.name}`)
-      await run(entrant, all)
-    }
-  }
+  const sheet = await takeTurns(entrants, effort, run)
   for (const { name } of entrants.slice(1)) sheet.ratio(against(name), names.ours, name)
   return sheet.all
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
+import type { Health } from '../../src/contract/cluster.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { findFreePort } from '../../src/dev/ports.ts'
 import {
@@ -54,7 +55,11 @@ export class Stage {
   /** A new database; its URL is that of its owner, who is no superuser. */
   async createDatabase(name: string): Promise<string> {
     await this.sql('postgres', `CREATE DATABASE ${name} OWNER understudy`)
-    return Object.assign(new URL(this.#server.url), { pathname: `/${name}` }).href
+    return this.#urlOf(name)
+  }
+
+  #urlOf(database: string): string {
+    return Object.assign(new URL(this.#server.url), { pathname: `/${database}` }).href
   }
 
   /** As the superuser. */
@@ -89,24 +94,25 @@ export class Stage {
     await migrate({ url })
     const started: Replica[] = []
     for (let nth = 1; nth <= replicas; nth += 1) {
-      const replica = await this.startReplica(`${name}-${nth}`, url, env)
+      const replica = await this.startReplica(`${name}-${nth}`, name, env)
       // The first leads before the next one stands.
-      const path = nth === 1 ? 'active' : 'ready'
-      await until(`${replica.name} is not ${path}`, () => isYes(`${replica.url}/health/${path}`))
+      if (nth === 1) await until(`${replica.name} is not active`, () => isActive(replica))
+      else await until(`${replica.name} is not ready`, () => isYes(`${replica.url}/health/ready`))
       started.push(replica)
     }
     return started as [Replica, ...Replica[]]
   }
 
+  /** One more of a database that is migrated. */
   async startReplica(
     name: string,
-    url: string,
+    database: string,
     env: Record<string, string> = {},
   ): Promise<Replica> {
     const replica = startReplicaProcess({
       name,
       port: await findFreePort(),
-      databaseUrl: url,
+      databaseUrl: this.#urlOf(database),
       adminToken: this.#token,
       logFile: join(this.#folder, `replica-${name}.log`),
       env,
@@ -132,4 +138,14 @@ export class Stage {
 
 async function isYes(url: string): Promise<true | undefined> {
   return (await answers(url)) || undefined
+}
+
+/** A replica that still recovers answers well, too, but serves no executors. */
+async function isActive({ url }: Replica): Promise<true | undefined> {
+  try {
+    const answer = await fetch(`${url}/health/active`, { signal: AbortSignal.timeout(1_000) })
+    return ((await answer.json()) as Health).controller_state === 'active' || undefined
+  } catch {
+    return undefined
+  }
 }

@@ -68,17 +68,20 @@ async function submit(
   if (results.length !== count) throw new Error(`${results.length} of ${count} jobs were taken`)
 }
 
-/** Each executor polls and reports, one after the other, until all is done. */
+/** Each executor polls and reports, one after the other, until so many are done; what else there is is left. */
 async function work({ jobs, size, abreast }: Work): Promise<number> {
-  let [taken, done] = [0, 0]
+  // Neither done nor asked for.
+  let [left, done] = [jobs, 0]
   const started = performance.now()
   let ended = started
   await sideBySide(abreast, async (nth) => {
     const executor = executors[nth]
     if (!executor) throw new Error(`there are ${executors.length} executors`)
-    while (taken < jobs) {
-      const assignments = await poll(executor, size)
-      taken += assignments.length
+    while (left > 0) {
+      const asked = Math.min(size, left)
+      left -= asked
+      const assignments = await poll(executor, asked)
+      left += asked - assignments.length
       if (assignments.length === 0) continue
       await report(executor, assignments)
       done += assignments.length
