@@ -110,7 +110,7 @@ export const hotStatements: Record<string, HotStatement> = {
 
   claim_jobs: {
     ask: (db) => claims.claimJobs(db, [1], [], { leaseTtlMs: 1, maxBytes: 1 }),
-    walks: ['jobs_claimable within class_id'],
+    walks: ['jobs_claimable within class_id', 'jobs_claimable within class_id from a place'],
   },
   find_held_under_poll: { ask: (db) => claims.findHeldUnderPoll(db, 'executor 1', 1, 'poll') },
   // Once a promotion.
