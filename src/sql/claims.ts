@@ -1,5 +1,6 @@
 import { checked } from './checked.ts'
 import type { Queryable } from './pool.ts'
+import { bytesOf } from './submits.ts'
 
 /** Statements that give jobs to executors. One claim flush is in flight per term, so nothing here
  *  competes with itself; SKIP LOCKED steps round jobs that a client is just changing. */
@@ -54,7 +55,8 @@ const isClaimable = (job: string) =>
  *  classes, one per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads, results and
  *  checkpoints; then `is_cut` says that there is more. Each class is read from the head of its own stretch of the index,
  *  and of many classes, those whose first job is among the earliest: none of the others can have one to give, nor can
- *  these have any that is later than the last of their first. */
+ *  these have any that is later than the last of their first. From its head a row is found by where it lies: one that
+ *  was changed meanwhile lies elsewhere, and is left to the next claim; one that is locked stays where it is. */
 export async function claimJobs(
   tx: Queryable,
   classIds: number[],
@@ -76,8 +78,8 @@ export async function claimJobs(
         ) f
         ORDER BY f.claim_at, f.id LIMIT $5
       ), head AS MATERIALIZED (
-        SELECT h.id FROM first CROSS JOIN LATERAL (
-          SELECT id, claim_at FROM jobs
+        SELECT h.at FROM first CROSS JOIN LATERAL (
+          SELECT ctid AS at, id, claim_at FROM jobs
           WHERE class_id = first.class_id AND state = 'available' AND NOT scheduled
             AND cancel_requested_at IS NULL
             AND claim_at <= (SELECT CASE WHEN count(*) = $5 THEN max(claim_at) ELSE 'infinity' END FROM first)
@@ -85,18 +87,18 @@ export async function claimJobs(
         ) h
         ORDER BY h.claim_at, h.id LIMIT $5
       ), locked AS MATERIALIZED (
-        SELECT id, claim_at, payload_bytes + results_bytes + CASE WHEN fence > 0 THEN coalesce(
+        SELECT ctid, id, claim_at, ${bytesOf('jobs')} + CASE WHEN fence > 0 THEN coalesce(
           (SELECT octet_length(progress::text) FROM progress p
             WHERE p.job_id = jobs.id AND p.fence > jobs.stage_fence), 0)
           ELSE 0 END AS bytes
         FROM jobs
-        WHERE id = ANY (ARRAY(SELECT id FROM head)) AND ${isClaimable('jobs')}
+        WHERE ctid = ANY (ARRAY(SELECT at FROM head)) AND ${isClaimable('jobs')}
         FOR NO KEY UPDATE SKIP LOCKED
       ), sized AS (
-        SELECT id, row_number() OVER earlier AS place, sum(bytes) OVER earlier AS bytes_so_far
+        SELECT ctid AS at, row_number() OVER earlier AS place, sum(bytes) OVER earlier AS bytes_so_far
         FROM locked WINDOW earlier AS (ORDER BY claim_at, id)
       ), picked AS (
-        SELECT id, place, count(*) OVER () < (SELECT count(*) FROM locked) AS is_cut
+        SELECT at, place, count(*) OVER () < (SELECT count(*) FROM locked) AS is_cut
         FROM sized WHERE place = 1 OR bytes_so_far <= $7
       )
       UPDATE jobs j SET state = 'leased', fence = j.fence + 1, attempt = j.attempt + 1,
@@ -105,7 +107,7 @@ export async function claimJobs(
         lease_expires_at = clock_timestamp() + $6 * interval '1 millisecond'
       -- by their places rather than by a join, which no plan that knows nothing of their number does well
       FROM picked CROSS JOIN LATERAL (SELECT ($8::integer[])[place::integer] AS taker) t
-      WHERE j.id = picked.id AND ${isClaimable('j')}
+      WHERE j.ctid = picked.at AND ${isClaimable('j')}
       RETURNING ${assignmentColumns}, picked.is_cut`,
     values: [
       classIds,

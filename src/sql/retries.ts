@@ -69,12 +69,12 @@ export async function insertRetriesUnlessKeyed(
     text: `
       INSERT INTO jobs (id, retry_of, class_id, queue, kind, scheduled, priority, run_at, claim_at, fence,
         max_attempts, backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence,
-        labels, payload, traceparent, idempotency_key, body_hash, stage, stage_fence, results_bytes,
-        state, waiting_for)
+        labels, payload, payload_bytes, traceparent, idempotency_key, body_hash, stage, stage_fence,
+        results_bytes, state, waiting_for)
       SELECT r.id, j.id, j.class_id, j.queue, j.kind, $5::bigint > 0 AND s.waiting_for IS NULL, j.priority, n.run_at,
         n.run_at - j.priority * interval '10 minutes', j.fence, j.max_attempts, j.backoff_base_ms,
         j.backoff_factor, j.backoff_cap_ms, j.run_timeout_ms, j.on_silence, j.labels, j.payload,
-        j.traceparent, r.idempotency_key, r.body_hash, j.stage, j.stage_fence, j.results_bytes,
+        j.payload_bytes, j.traceparent, r.idempotency_key, r.body_hash, j.stage, j.stage_fence, j.results_bytes,
         CASE WHEN s.waiting_for IS NULL THEN 'available' ELSE 'waiting' END, s.waiting_for
       FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[])
         AS r(id, retry_of, idempotency_key, body_hash)

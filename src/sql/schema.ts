@@ -121,7 +121,7 @@ export interface Jobs {
   offered: Generated<boolean>
   on_silence: 'continue' | 'abort'
   payload: ColumnType<unknown, string, string>
-  payload_bytes: Generated<number>
+  payload_bytes: number | null
   poll_id: string | null
   priority: number
   queue: string

@@ -4,6 +4,10 @@ import type { Queryable } from './pool.ts'
 
 /** Statements that make jobs of what was submitted. */
 
+/** What a job's payload and the results that it is handed take, as JSON. Null where a build before inserted it. */
+export const bytesOf = (job: string) =>
+  `coalesce(${job}.payload_bytes, octet_length(${job}.payload::text)) + ${job}.results_bytes`
+
 /** A job about to be inserted. Its id is chosen by the replica, so that nothing need be read back to
  *  tell rows apart. */
 export interface NewJob {
@@ -38,10 +42,10 @@ export async function insertJobsUnlessKeyed(tx: Queryable, jobs: NewJob[]): Prom
     text: `
       INSERT INTO jobs (id, class_id, queue, kind, scheduled, priority, run_at, claim_at,
         max_attempts, backoff_base_ms, backoff_factor, backoff_cap_ms, run_timeout_ms, on_silence,
-        labels, payload, traceparent, idempotency_key, body_hash, stage, waiting_for, state)
+        labels, payload, payload_bytes, traceparent, idempotency_key, body_hash, stage, waiting_for, state)
       SELECT n.id, n.class_id, n.queue, n.kind, r.run_at > now.at AND n.waiting_for IS NULL, n.priority, r.run_at,
         r.run_at - n.priority * interval '10 minutes', n.max_attempts, n.backoff_base_ms,
-        n.backoff_factor, n.backoff_cap_ms, n.run_timeout_ms, n.on_silence, n.labels, n.payload,
+        n.backoff_factor, n.backoff_cap_ms, n.run_timeout_ms, n.on_silence, n.labels, n.payload, octet_length(n.payload::text),
         n.traceparent, n.idempotency_key, n.body_hash, n.stage, n.waiting_for,
         CASE WHEN n.waiting_for IS NULL THEN 'available' ELSE 'waiting' END
       FROM (SELECT clock_timestamp() AS at) now,
