@@ -16,7 +16,7 @@ export const oneByOne: Bench = {
     { letter: 'a', series: against(names.graphile), atLeast: 1.5 },
   ],
   run: async (stage, effort) => {
-    const jobs = effort.isShort ? 200 : 5_000
+    const jobs = effort.isShort ? 200 : 10_000
     const entrants = [
       await enterOurs(stage, { jobs, size: 1, abreast: executors }),
       await enterBoss(stage, { jobs, size: 1, abreast: 10 }, 10),
