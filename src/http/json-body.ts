@@ -10,17 +10,27 @@ const mostKeys = 10_000
  *  longer than the trust window. */
 const largeBody = 64 * 1_024
 
-/** Parses bodies, the large ones one a turn of the event loop. */
+type Done = (error: Error | null, body?: unknown) => void
+
+/** Parses bodies: small ones at once, the large ones one a turn of the event loop. */
 export class BodyParser {
   #last: Promise<void> = Promise.resolve()
 
-  async parse(text: string): Promise<unknown> {
-    if (text.length >= largeBody) {
-      this.#last = this.#last.then(() => setImmediate())
-      await this.#last
-    }
-    return parseJsonBody(text)
+  parse(text: string, done: Done): void {
+    if (text.length < largeBody) parseInto(text, done)
+    else this.#last = this.#last.then(() => setImmediate()).then(() => parseInto(text, done))
   }
+}
+
+function parseInto(text: string, done: Done): void {
+  let body: unknown
+  try {
+    body = parseJsonBody(text)
+  } catch (error) {
+    done(error as Error)
+    return
+  }
+  done(null, body)
 }
 
 /** Parses a body. Keys like __proto__ are data: nothing here merges a body into another object. */

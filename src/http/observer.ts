@@ -16,12 +16,14 @@ export interface HttpObserver {
 export function observeAnswers(app: Server, observer: HttpObserver): void {
   const tell = ({ method, routeOptions }: FastifyRequest, reply: FastifyReply, status: string) =>
     observer.answered(routeOptions.url, method, status, reply.elapsedTime)
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.raw.once('close', () => {
       if (!reply.raw.writableFinished) tell(request, reply, 'hung_up')
     })
+    done()
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     if (reply.raw.writableFinished) tell(request, reply, String(reply.statusCode))
+    done()
   })
 }

@@ -115,11 +115,10 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   app.addContentTypeParser(
     'application/json',
     { parseAs: 'string' },
-    async ({ routeOptions }: FastifyRequest, body: string | Buffer) => {
+    ({ routeOptions }: FastifyRequest, body: string | Buffer, done) => {
       const text = String(body)
-      return text === '' && mayBeLeftOut(routeOptions.schema?.body)
-        ? null
-        : await bodies.parse(text)
+      if (text === '' && mayBeLeftOut(routeOptions.schema?.body)) done(null, null)
+      else bodies.parse(text, done)
     },
   )
   app.setSerializerCompiler(({ schema }) => compileSerializer(schema))
@@ -241,23 +240,26 @@ const nobody: Principal = {
 
 /** What holds whoever asks, and for whatever. */
 function guardConnection(app: Server, connections: Connections, { bodyPace }: EdgeLimits) {
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('X-Request-Id', request.id)
     const refused = connections.begin(request.raw)
-    if (refused) throw refused
+    if (refused) return done(refused)
     const isOdd = !isHttp1(request.raw)
     if (isOdd || connections.isSpare(request.raw.socket)) {
       connections.endWith(request.raw)
       reply.header('Connection', 'close')
     }
-    if (isOdd) throw new AppError('invalid_request', 'send HTTP/1.1 with a Host header')
+    if (isOdd) return done(new AppError('invalid_request', 'send HTTP/1.1 with a Host header'))
     cutIfSlow(request, reply, bodyPace, () => connections.endWith(request.raw))
+    done()
   })
-  app.addHook('onResponse', async ({ raw, log, method, routeOptions }, reply) => {
+  app.addHook('onResponse', ({ raw, log, method, routeOptions }, reply, done) => {
     connections.answered(raw)
-    if (!log.isLevelEnabled('debug')) return
-    const { statusCode: status, elapsedTime } = reply
-    log.debug({ status, ms: Math.round(elapsedTime) }, `${method} ${routeOptions.url ?? ''}`)
+    if (log.isLevelEnabled('debug')) {
+      const { statusCode: status, elapsedTime } = reply
+      log.debug({ status, ms: Math.round(elapsedTime) }, `${method} ${routeOptions.url ?? ''}`)
+    }
+    done()
   })
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../errors.ts'
 import { isItemFault } from '../sql/failure.ts'
 
@@ -9,6 +10,9 @@ export interface BatcherOptions<In, Out> {
   maxWeight: number
   /** Most weight that may wait; beyond that callers are told to come back. */
   maxWaiting: number
+  /** Least time from the beginning of one flush to that of the next; default 0. What comes meanwhile shares a flush, and
+   *  so what each costs however few it carries; who comes after a pause is not kept waiting. */
+  spacingMs?: number
   /** One answer per item, in order. An AppError answers its own item alone. */
   flush(items: In[]): Promise<(Out | AppError)[]>
 }
@@ -49,7 +53,10 @@ export class Batcher<In, Out> {
     // What arrives in the same turn of the event loop joins the first flush.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
+      const { spacingMs } = this.#options
+      const spaced = spacingMs === undefined ? undefined : sleep(spacingMs)
       await this.#flush(this.#take())
+      await spaced
     }
     this.#isFlushing = false
   }

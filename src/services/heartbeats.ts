@@ -74,6 +74,8 @@ export class Heartbeats {
         rowBytes * (1 + listed.length) + sum(told.map(({ progress }) => progress.length)),
       maxWeight: 5_000_000,
       maxWaiting: 100_000_000,
+      // Nobody waits for its answer, and they come all the time.
+      spacingMs: 20,
       flush: (beats) => this.#flush(beats),
     })
   }

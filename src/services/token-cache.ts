@@ -26,7 +26,7 @@ export class TokenCache {
   #tokens = new Map<string, Cached>()
   #askedAt = Number.NEGATIVE_INFINITY
   #asking: Promise<void> | undefined
-  readonly #watched = new Map<string, Set<AbortController>>()
+  readonly #watched = new Map<string, Set<() => void>>()
   #reviews: NodeJS.Timeout | undefined
 
   constructor(db: Queryable, clock: Clock) {
@@ -56,29 +56,25 @@ export class TokenCache {
     return token
   }
 
-  /** Aborts when this token ends: a request that waits was let in only once. */
-  watch(id: string): { ended: AbortSignal; release(): void } {
-    const watch = new AbortController()
+  /** Tells when this token ends, until the returned function is called: a request that waits was let in only once. */
+  watch(id: string, onEnd: () => void): () => void {
     const watches = this.#watched.get(id) ?? new Set()
-    this.#watched.set(id, watches.add(watch))
+    this.#watched.set(id, watches.add(onEnd))
     // Without the database nothing can be given to those who wait, either; it is asked again soon.
     this.#reviews ??= setInterval(() => this.#review().catch(() => undefined), freshMs)
-    return {
-      ended: watch.signal,
-      release: () => {
-        watches.delete(watch)
-        if (watches.size === 0) this.#watched.delete(id)
-        if (this.#watched.size > 0) return
-        clearInterval(this.#reviews)
-        this.#reviews = undefined
-      },
+    return () => {
+      watches.delete(onEnd)
+      if (watches.size === 0) this.#watched.delete(id)
+      if (this.#watched.size > 0) return
+      clearInterval(this.#reviews)
+      this.#reviews = undefined
     }
   }
 
   /** This token has ended. */
   forget(id: string): void {
     this.#tokens.delete(id)
-    for (const watch of this.#watched.get(id) ?? []) watch.abort()
+    for (const onEnd of this.#watched.get(id) ?? []) onEnd()
   }
 
   /** Asks now what was revoked of late. */

@@ -51,12 +51,11 @@ export class Tokens {
    *  has failed too often. */
   async authenticate(presented: string, address: string): Promise<Principal | undefined> {
     const { cache, failedLogins } = this.#o
-    const shown = sha256(presented)
-    if (this.#adminHash && timingSafeEqual(shown, this.#adminHash)) {
+    const [, id = '', secret = ''] = tokenForm.exec(presented) ?? []
+    if (this.#isAdmin(presented, id !== '')) {
       return { tokenId: bootstrap, role: 'admin', executorPattern: null, queues: null }
     }
-    const [, id = '', secret = ''] = tokenForm.exec(presented) ?? []
-    if (!cache.has(id)) await failedLogins.refuseIfSpent(shown.toString('base64'))
+    if (!cache.has(id)) await failedLogins.refuseIfSpent(sha256(presented).toString('base64'))
     const token = id === '' ? undefined : await cache.find(id)
     if (token && timingSafeEqual(sha256(secret), token.secret_hash)) {
       return {
@@ -66,22 +65,33 @@ export class Tokens {
         queues: token.queues,
       }
     }
-    await failedLogins.note(address, shown.toString('base64'))
+    await failedLogins.note(address, sha256(presented).toString('base64'))
     return undefined
+  }
+
+  /** Whether it is the token of the configuration. */
+  #isAdmin(presented: string, hasForm: boolean): boolean {
+    const { adminToken } = this.#o
+    if (!this.#adminHash || tokenForm.test(adminToken ?? '') !== hasForm) return false
+    return timingSafeEqual(sha256(presented), this.#adminHash)
   }
 
   /** Runs what waits for long. When its token ends, it is as if the client had hung up: nothing is given
    *  to it any more. */
   async whileValid<T>(
     { tokenId }: Principal,
-    gone: AbortSignal,
+    gone: AbortController,
     wait: (gone: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    if (tokenId === bootstrap) return await wait(gone)
-    const { ended, release } = this.#o.cache.watch(tokenId)
+    if (tokenId === bootstrap) return await wait(gone.signal)
+    let hasEnded = false
+    const release = this.#o.cache.watch(tokenId, () => {
+      hasEnded = true
+      gone.abort()
+    })
     try {
-      const answer = await wait(AbortSignal.any([gone, ended]))
-      if (!ended.aborted) return answer
+      const answer = await wait(gone.signal)
+      if (!hasEnded) return answer
     } finally {
       release()
     }

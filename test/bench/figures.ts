@@ -1,4 +1,5 @@
 import type { Goal, Series } from './bench.ts'
+import type { Machine } from './machine.ts'
 
 /** What a bench came to. */
 export interface Result {
@@ -8,6 +9,7 @@ export interface Result {
   series: Series[]
   goals: (Goal & { reached: number | null; isKept: boolean })[]
   seconds: number
+  machine: Machine
 }
 
 export function judge(goals: Goal[], series: Series[]): Result['goals'] {

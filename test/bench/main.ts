@@ -5,17 +5,12 @@ import { Command, InvalidArgumentError } from 'commander'
 import type { Bench, Effort } from './bench.ts'
 import { benches } from './benches/all.ts'
 import { judge, type Result } from './figures.ts'
-import { type Machine, thisMachine } from './machine.ts'
+import { thisMachine } from './machine.ts'
 import { renderTables, withTables } from './page.ts'
 import { resultLines } from './print.ts'
 import { Stage } from './stage.ts'
 
 /** `npm run bench`: what it costs, next to the libraries that talk to Postgres directly, and next to the goals. */
-
-export interface Report {
-  machine: Machine
-  results: Result[]
-}
 
 interface Flags {
   rounds: number
@@ -26,6 +21,8 @@ interface Flags {
 }
 
 const page = new URL('../../docs/performance.md', import.meta.url)
+/** What each bench last came to, of those that were written into the page. */
+const measured = new URL('measured.json', import.meta.url)
 
 const program = new Command('bench')
   .description(
@@ -43,33 +40,38 @@ await program.parseAsync()
 async function main(names: string[], flags: Flags): Promise<void> {
   if (flags.list) return say(...benches.map(({ name, title }) => `${name.padEnd(14)} ${title}`))
   const results: Result[] = []
-  let postgres = ''
   for (const bench of chosen(names)) {
-    const result = await measure(bench, flags, (version) => (postgres = version))
+    const result = await measure(bench, flags)
     say(...resultLines(result))
     results.push(result)
   }
-  const report: Report = { machine: thisMachine(postgres), results }
-  if (flags.json) await writeFile(flags.json, `${JSON.stringify(report, undefined, 2)}\n`)
-  if (flags.docs) {
-    await writeFile(page, withTables(await readFile(page, 'utf8'), renderTables(report)))
-  }
+  if (flags.json) await writeFile(flags.json, toText(results))
+  if (flags.docs) await writeDocs(results)
   const goals = results.flatMap((result) => result.goals)
   const kept = goals.filter(({ isKept }) => isKept)
   if (!flags.short) say(`${kept.length} of ${goals.length} goals kept`)
 }
 
-async function measure(
-  bench: Bench,
-  { rounds, short = false }: Flags,
-  onPostgres: (version: string) => void,
-): Promise<Result> {
+/** Benches that were not run keep what they came to before. */
+async function writeDocs(results: Result[]): Promise<void> {
+  const before: Result[] = JSON.parse(await readFile(measured, 'utf8'))
+  const known = new Map([...before, ...results].map((result) => [result.bench, result]))
+  const all = benches.flatMap(({ name }) => known.get(name) ?? [])
+  await writeFile(measured, toText(all))
+  await writeFile(page, withTables(await readFile(page, 'utf8'), renderTables(all)))
+}
+
+function toText(results: Result[]): string {
+  return `${JSON.stringify(results, undefined, 2)}\n`
+}
+
+async function measure(bench: Bench, { rounds, short = false }: Flags): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), `understudy-bench-${bench.name}-`))
   const since = performance.now()
   const stage = await Stage.set(folder, bench.settings)
   try {
     const [server] = await stage.sql<{ server_version: string }>('postgres', 'SHOW server_version')
-    onPostgres(server?.server_version ?? '')
+    const machine = thisMachine(server?.server_version ?? '')
     const effort: Effort = {
       rounds: short ? 1 : rounds,
       isShort: short,
@@ -78,7 +80,8 @@ async function measure(
     const series = await bench.run(stage, effort)
     const { name, title, how, goals } = bench
     const seconds = (performance.now() - since) / 1_000
-    return { bench: name, title, how, series, goals: judge(short ? [] : goals, series), seconds }
+    const judged = judge(short ? [] : goals, series)
+    return { bench: name, title, how, series, goals: judged, seconds, machine }
   } finally {
     show('')
     await stage.strike()

@@ -1,15 +1,9 @@
 import { goalText, percentile, type Result, rounded } from './figures.ts'
-import type { Report } from './main.ts'
+import type { Machine } from './machine.ts'
 
 /** docs/performance.md between its marks: what was measured, where, and how. */
-export function renderTables({ machine, results }: Report): string {
-  const { cpu, cores, memoryGiB, system, node, postgres, commit, at } = machine
-  return [
-    `Measured at commit ${commit} on ${at} UTC: ${cpu}, ${cores} cores shared by everything, ${memoryGiB} GiB, ${system}, Node ${node}, Postgres ${postgres}.`,
-    '',
-    ...goalTable(results),
-    ...results.flatMap(section),
-  ].join('\n')
+export function renderTables(results: Result[]): string {
+  return [...goalTable(results), ...results.flatMap(section)].join('\n')
 }
 
 function goalTable(results: Result[]): string[] {
@@ -27,7 +21,7 @@ function goalTable(results: Result[]): string[] {
   return [...table(['goal', 'bench', 'figure', 'wanted', 'median', ''], rows), '']
 }
 
-function section({ bench, title, how, series }: Result): string[] {
+function section({ bench, title, how, series, machine }: Result): string[] {
   const rows = series.map(({ name, unit, values }) => {
     const [median, least, most] = [0.5, 0, 1].map((share) => rounded(percentile(values, share)))
     return [name, `${median} ${unit}`, `${least} to ${most}`, values.length]
@@ -41,7 +35,13 @@ function section({ bench, title, how, series }: Result): string[] {
     '',
     ...table(['', 'median', 'from, to', 'rounds'], rows),
     '',
+    placeOf(machine),
+    '',
   ]
+}
+
+function placeOf({ cpu, cores, memoryGiB, system, node, postgres, commit, at }: Machine): string {
+  return `At commit ${commit}, ${at} UTC: ${cpu}, ${cores} cores shared by everything, ${memoryGiB} GiB, ${system}, Node ${node}, Postgres ${postgres}.`
 }
 
 function table(heads: string[], rows: (string | number)[][]): string[] {

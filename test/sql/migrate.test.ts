@@ -38,7 +38,8 @@ test('the command brings an empty database up to this build, and then has nothin
 test('five migrators at once: each migration is applied once, and all end well', async () => {
   const url = await emptyDatabase()
   const applied = await Promise.all([1, 2, 3, 4, 5].map(() => migrate({ url })))
-  expect(applied.flat().sort()).toEqual((await readMigrations()).map(({ version }) => version))
+  const versions = (await readMigrations()).map(({ version }) => version)
+  expect(applied.flat().sort((a, b) => a - b)).toEqual(versions)
 })
 
 test('a migrator that finds another at work never waits inside a lock', async () => {

@@ -12,7 +12,7 @@ import {
   ReportAnswer,
 } from '../../contract/executors.ts'
 import { access, authorizeAct, authorizeExecutor, authorizeQueues } from '../auth.ts'
-import { goneSignal } from '../gone.ts'
+import { goneController } from '../gone.ts'
 import { logJobs } from '../job-events.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
@@ -102,7 +102,7 @@ function pollRoute(app: Scope, { polls, directory, tokens }: Services): void {
     async (request, reply) => {
       await authorizeAct(request.principal, request.params.id, directory)
       const { principal, params, body } = request
-      const assignments = await tokens.whileValid(principal, goneSignal(reply), (gone) =>
+      const assignments = await tokens.whileValid(principal, goneController(reply), (gone) =>
         polls.poll(params.id, body, gone),
       )
       logJobs(request.log, 'job assigned', () =>

@@ -16,7 +16,7 @@ import {
   Traceparent,
 } from '../../contract/jobs.ts'
 import { access, authorizeQueues } from '../auth.ts'
-import { goneSignal } from '../gone.ts'
+import { goneController } from '../gone.ts'
 import { withKey } from '../idempotency-key.ts'
 import { logJobs } from '../job-events.ts'
 import { answer, problems } from '../replies.ts'
@@ -137,7 +137,7 @@ function getRoutes(app: Scope, { jobs, tokens }: Services): void {
       const { params, principal } = request
       const { wait_ms = 0 } = request.query
       if (wait_ms === 0) return { job: await jobs.get(params.id, principal) }
-      const job = await tokens.whileValid(principal, goneSignal(reply), (gone) =>
+      const job = await tokens.whileValid(principal, goneController(reply), (gone) =>
         jobs.getSettled(params.id, principal, wait_ms, gone),
       )
       return { job }

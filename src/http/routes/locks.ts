@@ -10,7 +10,7 @@ import {
   LockReleased,
 } from '../../contract/locks.ts'
 import { access, actorOf } from '../auth.ts'
-import { goneSignal } from '../gone.ts'
+import { goneController } from '../gone.ts'
 import { answer, problems } from '../replies.ts'
 import type { Scope } from '../scope.ts'
 import type { Services } from '../services.ts'
@@ -48,8 +48,8 @@ function acquireRoute(app: Scope, { locks, tokens }: Services): void {
     },
     async (request, reply) => {
       const { params, body, principal } = request
-      const gone = goneSignal(reply)
-      if (!body.wait_ms) return await locks.acquire(principal, params.name, body, gone)
+      const gone = goneController(reply)
+      if (!body.wait_ms) return await locks.acquire(principal, params.name, body, gone.signal)
       return await tokens.whileValid(principal, gone, (gone) =>
         locks.acquire(principal, params.name, body, gone),
       )

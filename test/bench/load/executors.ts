@@ -37,8 +37,8 @@ export class Executors {
 
   constructor(options: ExecutorsOptions) {
     this.#o = options
-    this.#polls = new Caller(options, Math.max(1, options.executors))
-    this.#calls = new Caller(options, 64)
+    this.#polls = new Caller(options, 'executor', Math.max(1, options.executors))
+    this.#calls = new Caller(options, 'executor', 64)
   }
 
   /** Registers all of them, and has them begin. */

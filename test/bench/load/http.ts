@@ -1,35 +1,61 @@
 import { Pool } from 'undici'
+import type { Role, TokenCreated } from '../../../src/contract/tokens.ts'
 
-/** Who is called, and by whom. */
+/** Who is called. */
 export interface Callee {
   url: string
+  /** An administrator's, to make others with. */
   token: string
 }
 
-/** Calls a replica, with as many connections as executors would have, and no more work than that: what it costs to
- *  put the load on is taken from those who bear it. */
+/** Calls a replica, with as many connections as executors would have, a token as they would have, and no more work than
+ *  that: what it costs to put the load on is taken from those who bear it. */
 export class Caller {
   readonly #pool: Pool
-  readonly #headers: Record<string, string>
+  readonly #callee: Callee
+  readonly #role: Role
+  #headers: Record<string, string> | undefined
+  #entering: Promise<Record<string, string>> | undefined
 
-  constructor({ url, token }: Callee, connections: number) {
-    this.#pool = new Pool(url, { connections, headersTimeout: 60_000, bodyTimeout: 60_000 })
-    this.#headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+  constructor(callee: Callee, role: Extract<Role, 'executor' | 'submit'>, connections: number) {
+    this.#callee = callee
+    this.#role = role
+    this.#pool = new Pool(callee.url, {
+      connections,
+      headersTimeout: 60_000,
+      bodyTimeout: 60_000,
+    })
   }
 
   /** Throws unless the answer is a 2xx. */
   async post<Answer>(path: string, body: unknown): Promise<Answer> {
-    const { statusCode, body: answer } = await this.#pool.request({
-      method: 'POST',
-      path,
-      headers: this.#headers,
-      body: JSON.stringify(body),
-    })
-    if (statusCode >= 300) throw new Error(`${path}: ${statusCode} ${await answer.text()}`)
-    return (await answer.json()) as Answer
+    this.#entering ??= this.#enter()
+    this.#headers ??= await this.#entering
+    return await this.#post(path, body, this.#headers)
   }
 
   close(): Promise<void> {
     return this.#pool.destroy()
   }
+
+  async #enter() {
+    const wanted = { name: 'bench', role: this.#role }
+    const made = await this.#post<TokenCreated>('/v1/tokens', wanted, headersOf(this.#callee.token))
+    return headersOf(made.token)
+  }
+
+  async #post<Answer>(path: string, body: unknown, headers: Record<string, string>) {
+    const { statusCode, body: answer } = await this.#pool.request({
+      method: 'POST',
+      path,
+      headers,
+      body: JSON.stringify(body),
+    })
+    if (statusCode >= 300) throw new Error(`${path}: ${statusCode} ${await answer.text()}`)
+    return (await answer.json()) as Answer
+  }
+}
+
+function headersOf(token: string): Record<string, string> {
+  return { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
 }

@@ -51,7 +51,7 @@ function nothing() {
 
 const acts: Mixed = {
   open: async ({ executors: count, ...callee }) => {
-    client = new Caller(callee, 64)
+    client = new Caller(callee, 'submit', 64)
     executors = new Executors({ ...callee, executors: count, max: 10, onDone })
     await executors.start()
     return null

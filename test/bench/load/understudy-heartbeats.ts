@@ -30,7 +30,7 @@ let members: Member[] = []
 
 const acts: Heartbeats = {
   open: async ({ executors, connections, holding, ...callee }) => {
-    caller = new Caller(callee, connections)
+    caller = new Caller(callee, 'executor', connections)
     members = []
     let next = 0
     await sideBySide(64, async () => {

@@ -29,8 +29,8 @@ let executors: Registered[] = []
 
 const acts: Latency = {
   open: async (order) => {
-    client = new Caller(order.client, 8)
-    active = new Caller(order.active, order.executors)
+    client = new Caller(order.client, 'submit', 8)
+    active = new Caller(order.active, 'executor', order.executors)
     executors = await Promise.all(
       Array.from({ length: order.executors }, (_, nth) =>
         active.post<Registered>('/v1/executors/register', { executor_id: `waiting-${nth}` }),

@@ -19,12 +19,14 @@ export interface Understudy extends Contender {
   spread(order: { jobs: number; queues: string[] }): Promise<number>
 }
 
+let client: Caller
 let caller: Caller
 let executors: Registered[] = []
 
 const acts: Understudy = {
   open: async ({ executors: count, queues = ['default'], ...callee }) => {
-    caller = new Caller(callee, Math.max(count, 8))
+    client = new Caller(callee, 'submit', 8)
+    caller = new Caller(callee, 'executor', Math.max(count, 8))
     executors = await Promise.all(
       Array.from({ length: count }, (_, nth) =>
         caller.post<Registered>('/v1/executors/register', { executor_id: `bench-${nth}`, queues }),
@@ -63,8 +65,8 @@ async function submit(
     payload: payload(nth),
     queue: queueOf(),
   }))
-  if (size === 1) return void (await caller.post('/v1/jobs', jobs[0]))
-  const { results } = await caller.post<BatchAnswer>('/v1/jobs/batch', { jobs })
+  if (size === 1) return void (await client.post('/v1/jobs', jobs[0]))
+  const { results } = await client.post<BatchAnswer>('/v1/jobs/batch', { jobs })
   if (results.length !== count) throw new Error(`${results.length} of ${count} jobs were taken`)
 }
 
