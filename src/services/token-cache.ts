@@ -11,7 +11,7 @@ interface Cached {
 /** A revocation is in force everywhere within this time. */
 const trustMs = 1_000
 /** Asked for in the background once it is this old; and as often while somebody waits by a token. */
-const freshMs = 400
+const freshMs = 700
 /** How far back each question reaches; a longer silence empties the cache instead. */
 const reachMs = 60_000
 const mostTokens = 100_000
