@@ -123,7 +123,8 @@ export class App {
       this.#metricsServer.listen({ host, port: metricsPort })
       await once(this.#metricsServer, 'listening')
     }
-    await this.#server.listen({ host, port: wanted })
+    // A whole fleet may come back at once; the system cuts it to what it allows itself (net.core.somaxconn).
+    await this.#server.listen({ host, port: wanted, backlog: 4_096 })
     const { port } = this.#server.server.address() as AddressInfo
     this.#log.info({ host, port, metrics_port: this.metricsPort, role, version }, 'listening')
     return { host, port }
