@@ -18,7 +18,10 @@ export class BodyParser {
 
   parse(text: string, done: Done): void {
     if (text.length < largeBody) parseInto(text, done)
-    else this.#last = this.#last.then(() => setImmediate()).then(() => parseInto(text, done))
+    else {
+      this.#last = this.#last.then(() => setImmediate())
+      void this.#last.then(() => parseInto(text, done))
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import Fastify, {
   LogController,
   type RouteOptions,
 } from 'fastify'
-import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { limits } from '../contract/common.ts'
 import { AppError, errorTable } from '../errors.ts'
@@ -44,7 +44,6 @@ import { retryRoutes } from './routes/retries.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 import { transitionRoutes } from './routes/transitions.ts'
 import { seldom } from './seldom.ts'
-import { compileSerializer } from './serializer.ts'
 import type { Services } from './services.ts'
 import { cutIfSlow } from './slow-bodies.ts'
 import { type Standing, standings } from './standing.ts'
@@ -121,7 +120,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       else bodies.parse(text, done)
     },
   )
-  app.setSerializerCompiler(({ schema }) => compileSerializer(schema))
+  app.setSerializerCompiler(serializerCompiler)
   app.setValidatorCompiler<z.ZodType>(({ schema }) => (data) => {
     const parsed = schema.safeParse(data)
     return parsed.success ? { value: parsed.data } : { error: invalidRequest(parsed.error) }

@@ -53,12 +53,18 @@ export class Batcher<In, Out> {
     // What arrives in the same turn of the event loop joins the first flush.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
-      const { spacingMs } = this.#options
-      const spaced = spacingMs === undefined ? undefined : sleep(spacingMs)
-      await this.#flush(this.#take())
+      const batch = this.#take()
+      // What a flush has to leave is a batch already.
+      const spaced = this.#waiting.length === 0 ? this.#space() : undefined
+      await this.#flush(batch)
       await spaced
     }
     this.#isFlushing = false
+  }
+
+  #space(): Promise<void> | undefined {
+    const { spacingMs } = this.#options
+    return spacingMs === undefined ? undefined : sleep(spacingMs)
   }
 
   /** The longest waiting, as many as one flush may carry. */

@@ -74,7 +74,7 @@ export class Heartbeats {
         rowBytes * (1 + listed.length) + sum(told.map(({ progress }) => progress.length)),
       maxWeight: 5_000_000,
       maxWaiting: 100_000_000,
-      // Nobody waits for its answer, and they come all the time.
+      // DESIGN 8: they come all the time. What waits for one is at most the first effect of an assignment.
       spacingMs: 20,
       flush: (beats) => this.#flush(beats),
     })

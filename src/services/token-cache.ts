@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { AppError } from '../errors.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { type FoundToken, findTokens, listRevokedTokens } from '../sql/tokens.ts'
 import { Batcher } from './batcher.ts'
@@ -11,7 +12,7 @@ interface Cached {
 /** A revocation is in force everywhere within this time. */
 const trustMs = 1_000
 /** Asked for in the background once it is this old; and as often while somebody waits by a token. */
-const freshMs = 700
+const freshMs = 500
 /** How far back each question reaches; a longer silence empties the cache instead. */
 const reachMs = 60_000
 const mostTokens = 100_000
@@ -46,10 +47,14 @@ export class TokenCache {
 
   /** The token with this id if it is valid now. */
   async find(id: string): Promise<FoundToken | undefined> {
-    const age = this.#clock.monotonic() - this.#askedAt
-    if (age > reachMs / 2) this.#tokens = new Map()
-    if (age > freshMs) this.#ask()
-    if (age > trustMs) await this.#asking
+    if (this.#age > reachMs / 2) this.#tokens = new Map()
+    if (this.#age > freshMs) this.#ask()
+    // An answer is as old as its question, which may have been under way for long.
+    for (let tries = 1; this.#age > trustMs; tries += 1) {
+      if (tries > 2) throw new AppError('database_unavailable', 'the database is slow to answer')
+      this.#ask()
+      await this.#asking
+    }
     const cached = this.#tokens.get(id)
     if (cached) return this.#clock.monotonic() < cached.validUntil ? cached.token : undefined
     const { token } = await this.#lookups.add(id)
@@ -82,6 +87,11 @@ export class TokenCache {
     if (this.#tokens.size > 0) this.#ask()
   }
 
+  /** How long ago the question was asked that was answered last. */
+  get #age(): number {
+    return this.#clock.monotonic() - this.#askedAt
+  }
+
   #ask(): void {
     this.#asking ??= this.#askRevoked().finally(() => {
       this.#asking = undefined
@@ -97,7 +107,8 @@ export class TokenCache {
   }
 
   async #review(): Promise<void> {
-    this.#ask()
+    // A request may have asked just now.
+    if (this.#age > freshMs / 2) this.#ask()
     await this.#asking
     const ids = [...this.#watched.keys()]
     const tokens = await Promise.all(ids.map((id) => this.find(id)))

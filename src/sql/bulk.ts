@@ -2,7 +2,6 @@ import { type SqlBool, sql } from 'kysely'
 import { build, rowsOf } from './build.ts'
 import { fitting, type JobFilter, type JobSummaryRow } from './jobs.ts'
 import type { Queryable } from './pool.ts'
-import { bytesOf } from './submits.ts'
 
 /** Jobs to which something can still be done: one that was retried is over for good. */
 export interface BulkMatch extends Omit<JobFilter, 'state' | 'limit'> {
@@ -24,7 +23,7 @@ export function listMatches(
   limit: number,
 ): Promise<{ id: string; bytes: number }[]> {
   const page = matching(match)
-    .select(['j.id', sql<number>`${sql.raw(bytesOf('j'))}`.as('bytes')])
+    .select(['j.id', sql<number>`j.payload_bytes + j.results_bytes`.as('bytes')])
     .orderBy('j.id', 'desc')
   return rowsOf(db, page.limit(limit))
 }

@@ -1,6 +1,5 @@
 import { checked } from './checked.ts'
 import type { Queryable } from './pool.ts'
-import { bytesOf } from './submits.ts'
 
 /** Statements that give jobs to executors. One claim flush is in flight per term, so nothing here
  *  competes with itself; SKIP LOCKED steps round jobs that a client is just changing. */
@@ -87,7 +86,7 @@ export async function claimJobs(
         ) h
         ORDER BY h.claim_at, h.id LIMIT $5
       ), locked AS MATERIALIZED (
-        SELECT ctid, id, claim_at, ${bytesOf('jobs')} + CASE WHEN fence > 0 THEN coalesce(
+        SELECT ctid, id, claim_at, payload_bytes + results_bytes + CASE WHEN fence > 0 THEN coalesce(
           (SELECT octet_length(progress::text) FROM progress p
             WHERE p.job_id = jobs.id AND p.fence > jobs.stage_fence), 0)
           ELSE 0 END AS bytes

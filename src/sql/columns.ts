@@ -27,5 +27,7 @@ function quoted(text: string): string {
 /** JSON text has no bare control characters, so that quoting it as JSON gives what Postgres reads in an array: only
  *  quotes and backslashes are escaped. */
 function jsonElement(text: unknown): string {
-  return typeof text === 'string' ? JSON.stringify(text) : 'NULL'
+  if (text === null || text === undefined) return 'NULL'
+  if (typeof text === 'string') return JSON.stringify(text)
+  throw new TypeError('a column of JSON holds its text')
 }

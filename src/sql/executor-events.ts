@@ -66,7 +66,7 @@ export async function listExecutorEvents(
 ): Promise<ExecutorEventRow[]> {
   const { rows } = await db.query<ExecutorEventRow>({
     text: `SELECT id, at, epoch, axis, was, became, reason, facts FROM executor_events
-      WHERE executor_id = $1 AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+      WHERE executor_id = $1 AND id < coalesce($2, 9223372036854775807) ORDER BY id DESC LIMIT $3`,
     values: [executorId, before ?? null, limit],
   })
   return rows

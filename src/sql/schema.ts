@@ -121,7 +121,7 @@ export interface Jobs {
   offered: Generated<boolean>
   on_silence: 'continue' | 'abort'
   payload: ColumnType<unknown, string, string>
-  payload_bytes: number | null
+  payload_bytes: number
   poll_id: string | null
   priority: number
   queue: string

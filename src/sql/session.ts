@@ -76,6 +76,8 @@ export const poolSettings: SessionSettings = {
 export const leaderPoolSettings: SessionSettings = {
   ...poolSettings,
   plan_cache_mode: 'force_generic_plan',
+  // A plan that is made while a table is empty is kept until the table is analyzed, however large it has become.
+  enable_seqscan: 'off',
 }
 
 /** The lock session: Postgres itself drops a frozen, stalled or half-open leader or waiter. */

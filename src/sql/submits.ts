@@ -4,10 +4,6 @@ import type { Queryable } from './pool.ts'
 
 /** Statements that make jobs of what was submitted. */
 
-/** What a job's payload and the results that it is handed take, as JSON. Null where a build before inserted it. */
-export const bytesOf = (job: string) =>
-  `coalesce(${job}.payload_bytes, octet_length(${job}.payload::text)) + ${job}.results_bytes`
-
 /** A job about to be inserted. Its id is chosen by the replica, so that nothing need be read back to
  *  tell rows apart. */
 export interface NewJob {

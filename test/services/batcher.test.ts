@@ -44,3 +44,25 @@ test('more than may wait is refused as overloaded; what is heavier than that goe
   await next()
   expect(await Promise.all([first, second])).toEqual([50, 10])
 })
+
+test('with spacing, who comes first goes at once, and those who come soon after share the next flush', async () => {
+  const flushes: { at: number; items: number[] }[] = []
+  const batcher = new Batcher<number, number>({
+    maxWeight: 10,
+    maxWaiting: 100,
+    spacingMs: 40,
+    flush: async (items) => {
+      flushes.push({ at: performance.now(), items })
+      return items
+    },
+  })
+  await batcher.add(1)
+  const later = [batcher.add(2)]
+  await new Promise(setImmediate)
+  later.push(batcher.add(3))
+  expect(await Promise.all(later)).toEqual([2, 3])
+  expect(flushes.map(({ items }) => items)).toEqual([[1], [2, 3]])
+  const [first, second] = flushes
+  // Timers may be a little early.
+  expect((second?.at ?? 0) - (first?.at ?? 0)).toBeGreaterThan(35)
+})
