@@ -31,7 +31,7 @@ test('a token in memory is not believed for a second longer than its revocation 
 test('an answer is as old as its question: one that was long under way is asked again before anybody is let in', async () => {
   let now = 0
   let held: Promise<void> | undefined
-  let onRead = () => {}
+  let onRead: () => void = () => undefined
   const query = async <Row extends pg.QueryResultRow>({ text, values }: pg.QueryConfig) => {
     const rows = await db.sql<Row>(text, values)
     onRead()
