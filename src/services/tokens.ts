@@ -40,11 +40,18 @@ function sha256(text: string): Buffer {
  *  kept. Found by the id, which is no secret; the digests are compared in constant time. */
 export class Tokens {
   readonly #o: TokensOptions
-  readonly #adminHash: Buffer | undefined
+  readonly #admin: { hash: Buffer; hasForm: boolean } | undefined
 
   constructor(options: TokensOptions) {
     this.#o = options
-    this.#adminHash = options.adminToken === undefined ? undefined : sha256(options.adminToken)
+    const { adminToken } = options
+    this.#admin =
+      adminToken === undefined
+        ? undefined
+        : {
+            hash: sha256(adminToken),
+            hasForm: tokenForm.test(adminToken),
+          }
   }
 
   /** Undefined: not one of ours, revoked, or expired. Throws too_many_failures instead, where it or its address
@@ -69,11 +76,10 @@ export class Tokens {
     return undefined
   }
 
-  /** Whether it is the token of the configuration. */
+  /** Whether it is the token of the configuration, which need not be of our form. */
   #isAdmin(presented: string, hasForm: boolean): boolean {
-    const { adminToken } = this.#o
-    if (!this.#adminHash || tokenForm.test(adminToken ?? '') !== hasForm) return false
-    return timingSafeEqual(sha256(presented), this.#adminHash)
+    const admin = this.#admin
+    return admin?.hasForm === hasForm && timingSafeEqual(sha256(presented), admin.hash)
   }
 
   /** Runs what waits for long. When its token ends, it is as if the client had hung up: nothing is given

@@ -1,7 +1,8 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
+import { positive, say, show } from '../support/terminal.ts'
 import type { Bench, Effort } from './bench.ts'
 import { benches } from './benches/all.ts'
 import { judge, type Result } from './figures.ts'
@@ -96,19 +97,4 @@ function chosen(names: string[]): Bench[] {
     program.error(`there is no ${unknown.join(', ')}; there are ${known.join(', ')}`)
   }
   return names.length === 0 ? benches : benches.filter(({ name }) => names.includes(name))
-}
-
-function positive(text: string): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('must be 1 or more.')
-  return value
-}
-
-/** What is under way, on a terminal; it is overwritten by the next. */
-function show(step: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${step}`)
-}
-
-function say(...lines: string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''))
 }

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
+import { positive, say, show } from '../support/terminal.ts'
 import type { Drill } from './drill.ts'
 import { drills } from './drills.ts'
 import { takeover } from './faults/takeover.ts'
@@ -177,19 +178,4 @@ function whole(text: string): number {
   if (!Number.isSafeInteger(value) || value < 0)
     throw new InvalidArgumentError('must be 0 or more.')
   return value
-}
-
-function positive(text: string): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('must be 1 or more.')
-  return value
-}
-
-/** The step under way, on a terminal; it is overwritten by the next. */
-function show(step: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${step}`)
-}
-
-function say(...lines: string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''))
 }
