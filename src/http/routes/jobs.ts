@@ -55,7 +55,7 @@ function submitRoute(app: Scope, { jobs }: Services): void {
     },
     async (request, reply) => {
       const { headers } = request
-      const submit = withTrace(withKey(request.body, headers['idempotency-key']), headers)
+      const submit = withTrace(withKey(request.body, headers['idempotency-key']), traceOf(headers))
       authorizeQueues(request.principal, [submit.queue])
       const answer = await jobs.submit(submit)
       logJobs(request.log, answer.replayed ? 'job submitted again' : 'job submitted', () => [
@@ -87,7 +87,8 @@ function batchRoute(app: Scope, { jobs }: Services): void {
       },
     },
     async (request) => {
-      const submits = request.body.jobs.map((job) => withTrace(job, request.headers))
+      const trace = traceOf(request.headers)
+      const submits = request.body.jobs.map((job) => withTrace(job, trace))
       authorizeQueues(
         request.principal,
         submits.map(({ queue }) => queue),
@@ -162,7 +163,11 @@ function getRoutes(app: Scope, { jobs, tokens }: Services): void {
   )
 }
 
-function withTrace(body: JobSubmit, { traceparent }: { traceparent?: string | undefined }) {
-  const { success } = Traceparent.safeParse(traceparent)
-  return success && body.traceparent === undefined ? { ...body, traceparent } : body
+function traceOf({ traceparent }: { traceparent?: string | undefined }): string | undefined {
+  return Traceparent.safeParse(traceparent).data
+}
+
+/** What a job says of its trace comes first. */
+function withTrace(body: JobSubmit, traceparent: string | undefined): JobSubmit {
+  return traceparent === undefined ? body : { traceparent, ...body }
 }

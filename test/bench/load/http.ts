@@ -45,14 +45,30 @@ export class Caller {
   }
 
   async #post<Answer>(path: string, body: unknown, headers: Record<string, string>) {
-    const { statusCode, body: answer } = await this.#pool.request({
-      method: 'POST',
-      path,
-      headers,
-      body: JSON.stringify(body),
+    const { status, text } = await this.#send(path, JSON.stringify(body), headers)
+    if (status >= 300) throw new Error(`${path}: ${status} ${text}`)
+    return JSON.parse(text) as Answer
+  }
+
+  /** By the pool’s own events: a stream for each answer is a quarter of what a call costs. */
+  #send(path: string, body: string, headers: Record<string, string>) {
+    return new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const chunks: Buffer[] = []
+      let status = 0
+      this.#pool.dispatch(
+        { method: 'POST', path, headers, body },
+        {
+          onResponseStart(_controller, statusCode) {
+            status = statusCode
+          },
+          onResponseData(_controller, chunk) {
+            chunks.push(chunk)
+          },
+          onResponseEnd: () => resolve({ status, text: Buffer.concat(chunks).toString() }),
+          onResponseError: (_controller, error) => reject(error),
+        },
+      )
     })
-    if (statusCode >= 300) throw new Error(`${path}: ${statusCode} ${await answer.text()}`)
-    return (await answer.json()) as Answer
   }
 }
 
