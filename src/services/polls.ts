@@ -6,10 +6,11 @@ import type { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
-import { type ClaimedRow, claimJobs, findHeldUnderPoll, listPolledLeases } from '../sql/claims.ts'
+import { type ClaimedRow, findHeldUnderPoll, listPolledLeases } from '../sql/claims.ts'
 import type { Doors } from '../sql/doors.ts'
 import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
+import { Claims } from './claims.ts'
 import type { Engagements } from './engagements.ts'
 import { type DirectoryEntry, type ExecutorDirectory, isOpenToWork } from './executor-directory.ts'
 import type { InFlight } from './in-flight.ts'
@@ -58,6 +59,7 @@ const answerBytes = limits.bodyBytes - 512 * 1_024
  */
 export class Polls {
   readonly #o: PollsOptions
+  readonly #claims: Claims
   readonly #waiting = new WaitingPolls()
   /** Whether a claim may serve it now. */
   readonly #isOpen = (entry: DirectoryEntry) =>
@@ -70,6 +72,7 @@ export class Polls {
 
   constructor(options: PollsOptions) {
     this.#o = options
+    this.#claims = new Claims(options)
   }
 
   /** Work for an executor, at once or within `wait_ms`. */
@@ -218,7 +221,7 @@ export class Polls {
   }
 
   async #serve(term: Term, group: Group): Promise<void> {
-    const { ready, doors, leaseTtlMs } = this.#o
+    const { ready, leaseTtlMs } = this.#o
     const polls = group.polls.filter(
       ({ entry, waiter }) => !waiter.isSettled && this.#isOpen(entry),
     )
@@ -229,14 +232,14 @@ export class Polls {
     const end = this.#o.executorCalls.begin()
     for (const { waiter } of polls) waiter.hold()
     try {
-      const { slots, rows } = await doors.asLeader(term, async (tx) => {
-        const slots = dealSlots(await withoutBusy(tx, polls))
-        if (slots.length === 0) return { slots, rows: [] }
-        const bounds = { leaseTtlMs, maxBytes: answerBytes }
-        return { slots, rows: await claimJobs(tx, group.classIds, slots, bounds) }
-      })
-      const isCut = rows[0]?.is_cut ?? false
-      if (rows.length < slots.length && !isCut) ready.drained(group.classIds, asOf)
+      const bounds = { leaseTtlMs, maxBytes: answerBytes }
+      const { rows, isDrained } = await this.#claims.claim(
+        term,
+        group.classIds,
+        bounds,
+        async (tx) => dealSlots(await withoutBusy(tx, polls)),
+      )
+      if (isDrained) ready.drained(group.classIds, asOf)
       await this.#deliver(term, polls, rows)
     } finally {
       for (const { waiter } of polls) waiter.unhold()

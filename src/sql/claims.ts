@@ -50,17 +50,41 @@ const isClaimable = (job: string) =>
   checked(`${job}.state = 'available' AND NOT ${job}.scheduled AND ${job}.cancel_requested_at IS NULL
     AND ${job}.class_id = ANY ($1::integer[])`)
 
-/** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these
- *  classes, one per slot, in the order of claim_at, as many as fit into `maxBytes` of payloads, results and
- *  checkpoints; then `is_cut` says that there is more. Each class is read from the head of its own stretch of the index,
- *  and of many classes, those whose first job is among the earliest: none of the others can have one to give, nor can
- *  these have any that is later than the last of their first. From its head a row is found by where it lies: one that
- *  was changed meanwhile lies elsewhere, and is left to the next claim; one that is locked stays where it is. */
+/** How much of the head of a queue others may hold, and be passed over: more than a client changes at once. */
+const passedOver = 1_000
+
+/** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these classes, one per
+ *  slot, in the order of claim_at, as many as fit into `maxBytes` of payloads, results and checkpoints. `is_cut` says
+ *  that some were left: those that did not fit, were just changed by others, or are `resting`. Where that was all that
+ *  there was, what lies behind is claimed instead: whoever holds a row never holds up a queue. */
 export async function claimJobs(
   tx: Queryable,
   classIds: number[],
   slots: Slot[],
-  { leaseTtlMs, maxBytes }: { leaseTtlMs: number; maxBytes: number },
+  resting: string[],
+  bounds: ClaimBounds,
+): Promise<(ClaimedRow & { is_cut: boolean })[]> {
+  const claimAmong = (looked: number) => claimEarliest(tx, classIds, slots, looked, resting, bounds)
+  const claimed = await claimAmong(slots.length)
+  return claimed.length > 0 ? claimed : await claimAmong(slots.length + passedOver)
+}
+
+export interface ClaimBounds {
+  leaseTtlMs: number
+  maxBytes: number
+}
+
+/** Claims among the `looked` earliest. Each class is read from the head of its own stretch of the index, and of many
+ *  classes, those that begin among the earliest: of the first few of each, as many as are looked at end where none that
+ *  comes later can be wanted. From its head a row is found by where it lies: one that was changed meanwhile lies elsewhere,
+ *  and is left to the next claim; one that is locked stays where it is. */
+async function claimEarliest(
+  tx: Queryable,
+  classIds: number[],
+  slots: Slot[],
+  looked: number,
+  resting: string[],
+  { leaseTtlMs, maxBytes }: ClaimBounds,
 ): Promise<(ClaimedRow & { is_cut: boolean })[]> {
   const takers = [...new Set(slots)]
   const places = new Map(takers.map((taker, nth) => [taker, nth + 1]))
@@ -73,13 +97,14 @@ export async function claimJobs(
           SELECT claim_at, id FROM jobs
           WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
             AND cancel_requested_at IS NULL
-          ORDER BY claim_at, id LIMIT 1
+          -- one class has its end by its own LIMIT, below
+          ORDER BY claim_at, id LIMIT CASE cardinality($1) WHEN 1 THEN 1 ELSE $5 / cardinality($1) + 1 END
         ) f
         ORDER BY f.claim_at, f.id LIMIT $5
       ), head AS MATERIALIZED (
-        SELECT h.at FROM first CROSS JOIN LATERAL (
+        SELECT h.at FROM (SELECT DISTINCT class_id FROM first) c CROSS JOIN LATERAL (
           SELECT ctid AS at, id, claim_at FROM jobs
-          WHERE class_id = first.class_id AND state = 'available' AND NOT scheduled
+          WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
             AND cancel_requested_at IS NULL
             AND claim_at <= (SELECT CASE WHEN count(*) = $5 THEN max(claim_at) ELSE 'infinity' END FROM first)
           ORDER BY claim_at, id LIMIT $5
@@ -91,14 +116,14 @@ export async function claimJobs(
             WHERE p.job_id = jobs.id AND p.fence > jobs.stage_fence), 0)
           ELSE 0 END AS bytes
         FROM jobs
-        WHERE ctid = ANY (ARRAY(SELECT at FROM head)) AND ${isClaimable('jobs')}
+        WHERE ctid = ANY (ARRAY(SELECT at FROM head)) AND ${isClaimable('jobs')} AND id <> ALL ($9::uuid[])
         FOR NO KEY UPDATE SKIP LOCKED
       ), sized AS (
         SELECT ctid AS at, row_number() OVER earlier AS place, sum(bytes) OVER earlier AS bytes_so_far
         FROM locked WINDOW earlier AS (ORDER BY claim_at, id)
       ), picked AS (
-        SELECT at, place, count(*) OVER () < (SELECT count(*) FROM locked) AS is_cut
-        FROM sized WHERE place = 1 OR bytes_so_far <= $7
+        SELECT at, place, count(*) OVER () < (SELECT count(*) FROM head) AS is_cut
+        FROM sized WHERE place <= cardinality($8::integer[]) AND (place = 1 OR bytes_so_far <= $7)
       )
       UPDATE jobs j SET state = 'leased', fence = j.fence + 1, attempt = j.attempt + 1,
         executor_id = ($2::text[])[taker], epoch = ($3::bigint[])[taker], poll_id = ($4::text[])[taker],
@@ -113,13 +138,35 @@ export async function claimJobs(
       takers.map(({ executor_id }) => executor_id),
       takers.map(({ epoch }) => epoch),
       takers.map(({ poll_id }) => poll_id),
-      slots.length,
+      looked,
       leaseTtlMs,
       maxBytes,
       slots.map((taker) => places.get(taker)),
+      resting,
     ],
   })
   return rows
+}
+
+/** The job that a claim of one would give; undefined: none. */
+export async function findEarliestClaimable(
+  tx: Queryable,
+  classIds: number[],
+  resting: string[],
+): Promise<string | undefined> {
+  const { rows } = await tx.query<{ id: string }>({
+    name: 'find_earliest_claimable',
+    text: `SELECT f.id FROM unnest($1::integer[]) AS c(class_id)
+      CROSS JOIN LATERAL (
+        SELECT id, claim_at FROM jobs
+        WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
+          AND cancel_requested_at IS NULL AND id <> ALL ($2::uuid[])
+        ORDER BY claim_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+      ) f
+      ORDER BY f.claim_at, f.id LIMIT 1`,
+    values: [classIds, resting],
+  })
+  return rows[0]?.id
 }
 
 /** What is still held under a poll whose answer was lost. */

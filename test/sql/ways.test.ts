@@ -79,7 +79,7 @@ function owning(outcome: 'committed' | 'abandoned', take: Take): Take {
 
 const claim: Take = (tx, _id, classId) => {
   const slots = [{ executor_id: 'x', epoch: 1, poll_id: null }]
-  return claimJobs(tx, [classId], slots, { leaseTtlMs: 1_000, maxBytes: 1e6 })
+  return claimJobs(tx, [classId], slots, [], { leaseTtlMs: 1_000, maxBytes: 1e6 })
 }
 const cancel: Take = (tx, id) => cancelJobsIfOpen(tx, [id], null)
 const begin: Take = (tx, job_id) => holdForTransition(tx, { job_id, stage: 'a', move: 0 })

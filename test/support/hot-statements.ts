@@ -109,8 +109,12 @@ export const hotStatements: Record<string, HotStatement> = {
   list_jobs: { ask: (db) => jobs.listJobs(db, filter), walks: ['jobs_pkey from a place'] },
 
   claim_jobs: {
-    ask: (db) => claims.claimJobs(db, [1], [], { leaseTtlMs: 1, maxBytes: 1 }),
+    ask: (db) => claims.claimJobs(db, [1], [], [], { leaseTtlMs: 1, maxBytes: 1 }),
     walks: ['jobs_claimable within class_id', 'jobs_claimable within class_id from a place'],
+  },
+  find_earliest_claimable: {
+    ask: (db) => claims.findEarliestClaimable(db, [1], ids),
+    walks: ['jobs_claimable within class_id'],
   },
   find_held_under_poll: { ask: (db) => claims.findHeldUnderPoll(db, 'executor 1', 1, 'poll') },
   // Once a promotion.
