@@ -2,6 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../errors.ts'
 import { isItemFault } from '../sql/failure.ts'
 
+/** The answer for an item that needs what somebody else holds just now: it is flushed again soon, and keeps no other
+ *  waiting. */
+export const busy = Symbol('busy')
+
+/** As long as a transaction of ours would wait for a row. */
+const patienceMs = 2_000
+const [firstPauseMs, longestPauseMs] = [5, 80]
+
 export interface BatcherOptions<In, Out> {
   /** What an item costs; default 1 each. Callers choose how much they send at once, and a flush must
    *  neither hold up the event loop nor run into the statement timeout. */
@@ -14,12 +22,14 @@ export interface BatcherOptions<In, Out> {
    *  so what each costs however few it carries; who comes after a pause is not kept waiting. */
   spacingMs?: number
   /** One answer per item, in order. An AppError answers its own item alone. */
-  flush(items: In[]): Promise<(Out | AppError)[]>
+  flush(items: In[]): Promise<(Out | AppError | typeof busy)[]>
 }
 
 interface Waiting<In, Out> {
   item: In
   weight: number
+  /** Once it was found busy. */
+  busy?: { since: number; pauseMs: number }
   resolve(out: Out): void
   reject(error: unknown): void
 }
@@ -41,11 +51,13 @@ export class Batcher<In, Out> {
     if (this.#waitingWeight > 0 && this.#waitingWeight + weight > this.#options.maxWaiting) {
       throw new AppError('overloaded', 'too many requests are waiting; try again')
     }
-    this.#waitingWeight += weight
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, weight, resolve, reject })
-      if (!this.#isFlushing) void this.#flushAll()
-    })
+    return new Promise((resolve, reject) => this.#enter({ item, weight, resolve, reject }))
+  }
+
+  #enter(waiting: Waiting<In, Out>): void {
+    this.#waitingWeight += waiting.weight
+    this.#waiting.push(waiting)
+    if (!this.#isFlushing) void this.#flushAll()
   }
 
   async #flushAll(): Promise<void> {
@@ -79,24 +91,38 @@ export class Batcher<In, Out> {
     return batch
   }
 
-  /** Never rejects: every outcome goes to the callers, and none before its flush has committed (invariant 4). */
+  /** Never rejects: every outcome goes to the callers, and none before its flush has committed (invariant 4). What the
+   *  database refuses together is flushed in halves, down to the item at fault, which fails alone. */
   async #flush(batch: Waiting<In, Out>[]): Promise<void> {
     try {
       const answers = await this.#options.flush(batch.map(({ item }) => item))
-      for (const [index, { resolve, reject }] of batch.entries()) {
-        const answer = answers[index]
-        if (answer === undefined) reject(new Error('a flush left an item without an answer'))
-        else if (answer instanceof AppError) reject(answer)
-        else resolve(answer)
-      }
+      for (const [index, waiting] of batch.entries()) this.#settle(waiting, answers[index])
     } catch (error) {
-      if (batch.length > 1 && isItemFault(error)) await this.#flushOneByOne(batch)
-      else for (const { reject } of batch) reject(error)
+      if (batch.length > 1 && isItemFault(error)) {
+        const half = Math.ceil(batch.length / 2)
+        await this.#flush(batch.slice(0, half))
+        await this.#flush(batch.slice(half))
+      } else for (const { reject } of batch) reject(error)
     }
   }
 
-  /** A value that the database refuses fails alone, not with its batch. */
-  async #flushOneByOne(batch: Waiting<In, Out>[]): Promise<void> {
-    for (const waiting of batch) await this.#flush([waiting])
+  #settle(waiting: Waiting<In, Out>, answer: Out | AppError | typeof busy | undefined): void {
+    const { resolve, reject } = waiting
+    if (answer === undefined) reject(new Error('a flush left an item without an answer'))
+    else if (answer === busy) this.#flushAgain(waiting)
+    else if (answer instanceof AppError) reject(answer)
+    else resolve(answer)
+  }
+
+  #flushAgain(waiting: Waiting<In, Out>): void {
+    const { since, pauseMs } = waiting.busy ?? { since: performance.now(), pauseMs: firstPauseMs }
+    if (performance.now() - since > patienceMs) {
+      waiting.reject(
+        new AppError('database_unavailable', 'another transaction holds what this needs'),
+      )
+      return
+    }
+    waiting.busy = { since, pauseMs: Math.min(2 * pauseMs, longestPauseMs) }
+    setTimeout(() => this.#enter(waiting), pauseMs)
   }
 }

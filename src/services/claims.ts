@@ -2,9 +2,9 @@ import type { Clock } from '../clock.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
 import {
+  type ClaimBounds,
   type ClaimedRow,
   claimJobs,
-  type ClaimBounds,
   findEarliestClaimable,
   type Slot,
 } from '../sql/claims.ts'

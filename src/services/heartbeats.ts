@@ -19,7 +19,7 @@ import {
 } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { recordProgressIfHeld } from '../sql/progress.ts'
-import { Batcher } from './batcher.ts'
+import { Batcher, busy } from './batcher.ts'
 import { recordHeard } from './executor-changes.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
 import { isJobId, toJson } from './json.ts'
@@ -103,19 +103,20 @@ export class Heartbeats {
     return answer
   }
 
-  async #flush(beats: Beat[]): Promise<(HeartbeatAnswer | AppError)[]> {
+  async #flush(beats: Beat[]): Promise<(HeartbeatAnswer | AppError | typeof busy)[]> {
     const term = requireServing(this.#o.gate)
     const latest = this.#latestOf(beats)
     const written = await this.#o.doors.asLeader(term, (tx) => this.#write(tx, term, beats, latest))
     for (const { owner, listed } of beats) this.#o.offers.show(owner.executor_id, listed)
     // Whatever a commit of unknown outcome did to them, memory knows by the next beat.
     this.#o.directory.learn([...written.current.values()])
-    for (const beat of latest) {
+    const again = new Set(beats.filter((beat) => isBusy(beat, written)))
+    for (const beat of latest.filter((beat) => !again.has(beat))) {
       const entry = this.#o.directory.find(beat.owner.executor_id)
       if (entry?.epoch === beat.owner.epoch) entry.heardSeq = beat.seq ?? entry.heardSeq
       this.#giveBackLost(term, beat)
     }
-    return beats.map((beat) => this.#answer(term, beat, written))
+    return beats.map((beat) => (again.has(beat) ? busy : this.#answer(term, beat, written)))
   }
 
   /** Without those that were overtaken by a newer one, or are repeated: their inventory may lack what was
@@ -224,6 +225,21 @@ function ownerKey({ executor_id, epoch }: Owner): string {
 /** With the owner: a fence alone would let one executor's listing pass for another's. */
 function keyOf(lease: HeldLease): string {
   return `${lease.job_id} ${lease.fence} ${ownerKey(lease)}`
+}
+
+/** Whether a lease is held as it was listed, and was not renewed: another transaction has its row. */
+function isBusy({ listed }: Beat, { extended, standings }: Written): boolean {
+  return listed.some((lease) => {
+    const { job_id, fence, executor_id, epoch } = lease
+    const job = standings.get(job_id)
+    return (
+      job?.state === 'leased' &&
+      job.fence === fence &&
+      job.executor_id === executor_id &&
+      job.epoch === epoch &&
+      !extended.has(keyOf(lease))
+    )
+  })
 }
 
 function revokedBecause(job: JobStanding | undefined): string {

@@ -6,10 +6,10 @@ import { AppError, tooLarge } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findHealth, type HealthRow } from '../sql/executor-health.ts'
-import { endLeasesIfFenced, lockJobs } from '../sql/leases.ts'
+import { endLeasesIfFenced, findStandings, lockFreeJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { findEndedLeases, type LateReportRow, recordLateReports } from '../sql/reports.ts'
-import { Batcher } from './batcher.ts'
+import { Batcher, busy } from './batcher.ts'
 import type { Engagements } from './engagements.ts'
 import { countOutcomes } from './executor-changes.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
@@ -65,7 +65,7 @@ export class Reports {
     return this.#reports.add({ executorId, epoch: body.epoch, items: body.reports, bytes })
   }
 
-  async #flush(reports: Reported[]): Promise<ReportResult[][]> {
+  async #flush(reports: Reported[]): Promise<(ReportResult[] | typeof busy)[]> {
     const mayDegrade = reports
       .filter(({ items }) => items.some(({ outcome }) => outcome === 'failed'))
       .map(({ executorId }) => executorId)
@@ -103,14 +103,16 @@ export class Reports {
 /** Judges every item in order, then writes all that was accepted and all that came too late. */
 async function settle(tx: Queryable, reports: Reported[]) {
   const judge = await Judge.open(tx, reports)
-  const answers = reports.map((report) => report.items.map((item) => judge.judge(report, item)))
+  const answers = reports.map((report) =>
+    judge.isBusy(report) ? busy : report.items.map((item) => judge.judge(report, item)),
+  )
   if (judge.ends.length > 0) await endLeasesIfFenced(tx, judge.ends)
   if (judge.late.length > 0) await recordLateReports(tx, judge.late)
   const standings = await countOutcomes(tx, judge.ends, judge.executors)
   return { answers, ends: judge.ends, standings: [...judge.executors, ...standings] }
 }
 
-/** What the items of one batch are judged by: rows that are locked, and that follow each verdict, so
+/** What the items of one batch are judged by: rows that it has locked, and that follow each verdict, so
  *  that two items for one job are decided in order. */
 class Judge {
   readonly ends: LeaseEnd[] = []
@@ -120,9 +122,17 @@ class Judge {
   readonly #jobs: Map<string, LockedJob>
   readonly #epochs: Map<string, number>
   readonly #ended: Map<string, Ended>
+  /** Jobs that another transaction has locked. */
+  readonly #busy: Set<string>
 
-  private constructor(jobs: LockedJob[], executors: HealthRow[], ended: Map<string, Ended>) {
+  private constructor(
+    jobs: LockedJob[],
+    executors: HealthRow[],
+    ended: Map<string, Ended>,
+    busyIds: string[],
+  ) {
     this.executors = executors
+    this.#busy = new Set(busyIds)
     this.#jobs = new Map(jobs.map((job) => [job.id, job]))
     this.#epochs = new Map(executors.map(({ executor_id, epoch }) => [executor_id, epoch]))
     this.#ended = ended
@@ -131,8 +141,10 @@ class Judge {
   static async open(tx: Queryable, reports: Reported[]): Promise<Judge> {
     const items = reports.flatMap((report) => report.items)
     const jobIds = new Set(items.map(({ job_id }) => job_id.toLowerCase()).filter(isJobId))
-    const jobs = await lockJobs(tx, [...jobIds])
+    const jobs = await lockFreeJobs(tx, [...jobIds])
     const fences = new Map(jobs.map((job) => [job.id, job]))
+    const missing = [...jobIds].filter((id) => !fences.has(id))
+    const held = missing.length > 0 ? await findStandings(tx, missing) : []
     const past = items
       .map(({ job_id, fence }) => ({ job_id: job_id.toLowerCase(), fence }))
       .filter(({ job_id, fence }) => {
@@ -145,7 +157,12 @@ class Judge {
       jobs,
       await findHealth(tx, ids),
       new Map(ended.map((row) => [leaseKey(row.job_id, row.fence), row])),
+      held.map(({ id }) => id),
     )
+  }
+
+  isBusy({ items }: Reported): boolean {
+    return items.some(({ job_id }) => this.#busy.has(job_id.toLowerCase()))
   }
 
   judge({ executorId, epoch }: Reported, item: ReportItem): ReportResult {

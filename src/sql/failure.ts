@@ -16,15 +16,16 @@ export function isRetryable(error: unknown): boolean {
   return state === '40001' || state === '40P01'
 }
 
-/** Classes 22, 23 and 54: the values are at fault, not the server, the session or the moment. */
+/** What the database refuses of a batch that one row of it may be at fault for. The doors have told apart what is about
+ *  the session, the moment or the term; and class 42 is about the statement. Nothing of the batch was written. */
 export function isItemFault(error: unknown): boolean {
-  return /^(22|23|54)/.test(sqlState(error) ?? '')
+  return !/^42/.test(sqlState(error) ?? '42')
 }
 
-/** Where many rows are written at once. The doors have told apart what is about the session, the moment
- *  or the term; and class 42 is about the statement. */
+/** The same, where a row that cannot be read is nobody's but the database's: the driver has its own errors for these.
+ *  Only for what is all done in one transaction. */
 export function mayBeOneRowsFault(error: unknown): boolean {
-  return !(error instanceof AppError) && !/^42/.test(sqlState(error) ?? '')
+  return !(error instanceof AppError) && (sqlState(error) === undefined || isItemFault(error))
 }
 
 const unavailableStates = /^(08|53|57|58|25006|25P03|55P03|40)/

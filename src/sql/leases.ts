@@ -20,7 +20,7 @@ export const lockedColumns = `j.id, j.class_id, j.state, j.fence, j.attempt, j.m
     FROM stages s JOIN stages n ON n.job_id = s.job_id AND n.position = s.position + 1
     WHERE s.job_id = j.id AND s.name = j.stage) END AS next_stage`
 
-/** Locks jobs that were reported on, whatever their state. */
+/** Locks jobs, whatever their state, and waits for who holds one. */
 export async function lockJobs(tx: Queryable, ids: string[]): Promise<LockedJob[]> {
   const { rows } = await tx.query<LockedJob>({
     name: 'lock_jobs',
@@ -43,6 +43,17 @@ export async function lockLeasesOfExecutors(
       WHERE j.state = 'leased' AND j.executor_id = ANY ($1::text[])
       ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE`,
     values: [executorIds, limit],
+  })
+  return rows
+}
+
+/** Locks those of these jobs that nobody else has locked. */
+export async function lockFreeJobs(tx: Queryable, ids: string[]): Promise<LockedJob[]> {
+  const { rows } = await tx.query<LockedJob>({
+    name: 'lock_free_jobs',
+    text: `SELECT ${lockedColumns} FROM jobs j WHERE id = ANY ($1::uuid[])
+      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED`,
+    values: [ids],
   })
   return rows
 }
@@ -235,7 +246,8 @@ export interface ExtendedLease extends HeldLease {
   is_cancelled: boolean
 }
 
-/** Renews the leases that are still held as listed, which also shows that offers arrived. */
+/** Renews the leases that are still held as listed, which also shows that offers arrived; not those of rows that another
+ *  transaction has locked. */
 export async function extendLeasesIfHeld(
   tx: Queryable,
   listed: HeldLease[],
@@ -250,7 +262,7 @@ export async function extendLeasesIfHeld(
           AS l(job_id, fence, executor_id, epoch)
           ON j.id = l.job_id AND j.fence = l.fence AND j.executor_id = l.executor_id
             AND j.epoch = l.epoch
-        WHERE ${checked("j.state = 'leased'")} ORDER BY j.id FOR NO KEY UPDATE OF j
+        WHERE ${checked("j.state = 'leased'")} ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED
       )
       UPDATE jobs j SET offered = false,
         lease_expires_at = clock_timestamp() + $5 * interval '1 millisecond'

@@ -10,7 +10,12 @@ import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
 
-async function submitMany(api: Api, queue: string, count: number, kind = 'test'): Promise<string[]> {
+async function submitMany(
+  api: Api,
+  queue: string,
+  count: number,
+  kind = 'test',
+): Promise<string[]> {
   const jobs = Array.from({ length: count }, () => ({ kind, queue }))
   const { body } = await api.must(200, api.post('/v1/jobs/batch', { jobs }))
   return body.results.map(({ id }: { id: string }) => id)

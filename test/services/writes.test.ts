@@ -145,7 +145,7 @@ test('a report costs five statements, one update a job and one row of its attemp
   const { api, epoch, costOf, claim } = await startStill()
   const reports = (await claim(3)).map((job) => ({ ...heldOf(job), outcome: 'succeeded' }))
   expect(await costOf(() => api.report('e', epoch, ...reports))).toEqual({
-    statements: asLeader('lock_jobs', 'find_health', 'end_leases_if_fenced'),
+    statements: asLeader('lock_free_jobs', 'find_health', 'end_leases_if_fenced'),
     rows: { jobs: { updated: 3 }, attempts: { inserted: 3 } },
   })
 })
@@ -155,7 +155,7 @@ test('a report that is repeated writes nothing', async () => {
   const reports = (await claim(3)).map((job) => ({ ...heldOf(job), outcome: 'succeeded' }))
   await api.report('e', epoch, ...reports)
   expect(await costOf(() => api.report('e', epoch, ...reports))).toEqual({
-    statements: asLeader('lock_jobs', 'find_ended_leases', 'find_health'),
+    statements: asLeader('lock_free_jobs', 'find_ended_leases', 'find_health'),
     rows: {},
   })
 })

@@ -130,6 +130,7 @@ export const hotStatements: Record<string, HotStatement> = {
   },
   wake_due_jobs: { ask: (db) => claims.wakeDueJobs(db, ids) },
 
+  lock_free_jobs: { ask: (db) => leases.lockFreeJobs(db, ids) },
   lock_jobs: { ask: (db) => leases.lockJobs(db, ids) },
   lock_leases_of_executors: { ask: (db) => leases.lockLeasesOfExecutors(db, who, 500) },
   list_reclaimable_leases: {

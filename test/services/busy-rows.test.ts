@@ -1,0 +1,105 @@
+import { expect, test } from 'vitest'
+import { useDatabase } from '../support/database.ts'
+import { openSession } from '../support/sessions.ts'
+import { startWork } from '../support/work.ts'
+
+/** One row that somebody holds, or that cannot be written, costs its own request, and no other. */
+
+const db = useDatabase()
+
+/** Executors that hold a job each, and a session that holds the row of the first one's. */
+async function startHeld(executors: number) {
+  const { api, queue } = await startWork(db)
+  const members = await Promise.all(
+    Array.from({ length: executors }, async (_, nth) => {
+      const id = `${queue}-${nth}`
+      return { id, epoch: await api.register(id, { queues: [`${id}-own`] }) }
+    }),
+  )
+  const held = await Promise.all(
+    members.map(async ({ id, epoch }) => {
+      await api.submit({ queue: `${id}-own` })
+      const [job] = await api.poll(id, epoch, { wait_ms: 20_000 })
+      return { id, epoch, lease: { job_id: job?.job_id ?? '', fence: job?.fence ?? 0 } }
+    }),
+  )
+  const other = await openSession(db.url)
+  await other.query('BEGIN')
+  await other.query('SELECT FROM jobs WHERE id = $1 FOR UPDATE', [held[0]?.lease.job_id])
+  return { api, held, other }
+}
+
+test('somebody holds the row of a lease: the other heartbeats are answered, and that one once it is free', async () => {
+  const { api, held, other } = await startHeld(20)
+  let isAnswered = false
+  const beats = held.map(({ id, epoch, lease }) =>
+    api.post(`/v1/executors/${id}/heartbeat`, {
+      epoch,
+      seq: 1,
+      assignments: [{ ...lease, progress: 1 }],
+    }),
+  )
+  void beats[0]?.then(() => {
+    isAnswered = true
+  })
+  for (const [nth, { status, body }] of (await Promise.all(beats.slice(1))).entries()) {
+    expect({ status, held: body.held }).toEqual({ status: 200, held: [held[nth + 1]?.lease] })
+  }
+  expect(isAnswered).toBe(false)
+  await other.query('ROLLBACK')
+  expect(await beats[0]).toMatchObject({
+    status: 200,
+    body: { held: [held[0]?.lease], revoked: [] },
+  })
+  expect(await api.job(held[0]?.lease.job_id ?? '')).toMatchObject({ progress: 1 })
+})
+
+test('somebody holds the row of a lease: the other reports are answered, and that one once it is free', async () => {
+  const { api, held, other } = await startHeld(20)
+  let isAnswered = false
+  const reports = held.map(({ id, epoch, lease }) =>
+    api.report(id, epoch, { ...lease, outcome: 'succeeded' }),
+  )
+  void reports[0]?.then(() => {
+    isAnswered = true
+  })
+  const answers = await Promise.all(reports.slice(1))
+  expect(new Set(answers.flat().map(({ status }) => status))).toEqual(new Set(['accepted']))
+  expect(isAnswered).toBe(false)
+  await other.query('ROLLBACK')
+  expect(await reports[0]).toMatchObject([{ status: 'accepted', job_state: 'succeeded' }])
+})
+
+test.for(['heartbeat', 'report'])(
+  'a row that is held for long: its %s is told to come back, and nothing is half done',
+  async (call) => {
+    const { api, held, other } = await startHeld(1)
+    const [{ id, epoch, lease } = { id: '', epoch: 0, lease: { job_id: '', fence: 0 } }] = held
+    const body = {
+      heartbeat: { assignments: [lease] },
+      report: { reports: [{ ...lease, outcome: 'succeeded' }] },
+    }
+    const path = `/v1/executors/${id}/${call}`
+    const refused = await api.post(path, { epoch, ...body[call as keyof typeof body] })
+    expect(refused).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
+    await other.query('ROLLBACK')
+    expect(await api.job(lease.job_id)).toMatchObject({ state: 'leased', fence: 1 })
+    const served = await api.post(path, { epoch, ...body[call as keyof typeof body] })
+    expect(served.status).toBe(200)
+  },
+)
+
+test('a row that Postgres refuses, whatever its reason: it fails alone', async () => {
+  const { api, queue } = await startWork(db)
+  await db.sql(`
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'planted'; END $$;
+    CREATE TRIGGER planted BEFORE INSERT ON jobs FOR EACH ROW WHEN (NEW.kind = 'bad')
+      EXECUTE FUNCTION refuse()`)
+  const kinds = ['good', 'good', 'bad', 'good', 'good', 'bad', 'good']
+  const answers = await Promise.all(kinds.map((kind) => api.post('/v1/jobs', { kind, queue })))
+  expect(answers.map(({ status }) => status)).toEqual([201, 201, 500, 201, 201, 500, 201])
+  const { body } = await api.get(`/v1/jobs?queue=${queue}`)
+  expect(body.jobs).toHaveLength(5)
+  await db.sql('DROP TRIGGER planted ON jobs')
+})
