@@ -7,7 +7,7 @@ import { type Variant, variants } from './variants.ts'
 const usage = `npm run model -- [options] [variant…]
 
 Checks docs/model/leadership.pml in every order of events: the design must hold, and each variant that takes
-a part of it out must fail. Needs spin and gcc (apt-get install spin gcc), and less than 4 GB.
+a part of it out must fail. Needs spin and gcc (apt-get install spin gcc libc6-dev), and less than 4 GB.
 
   --json         one line of JSON instead of stories and a table
   --limit-s <n>  seconds that one search may take (600)

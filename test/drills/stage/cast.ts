@@ -20,7 +20,7 @@ export interface CastOptions {
   solos?: number | undefined
 }
 
-/** Who takes part in a stage: executors and submitters, half of which reach the replicas by a list of URLs and half
+/** Who takes part in a stage: executors and submitters, some of which reach the replicas by a list of URLs and some
  *  through the balancer, and a desk that sees releases to their end. Everybody works on everybody's jobs. */
 export class Cast {
   readonly submitters: Actor[] = []

@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
-import type { Staging } from '../ground.ts'
+import { Claimant } from '../../support/locks.ts'
+import type { Name, Staging } from '../ground.ts'
 import { parseRunbook, readRunbook } from '../parse.ts'
 import { takeJob } from './executors.ts'
 
@@ -20,6 +21,8 @@ export const restore: Staging = (ground) => {
   const backup = `${ground.database}_backup`
   let holder: Holder
   let lost = ''
+  const lock = (name: Name) => new Claimant(ground.replica(name).api, 'deploy-eu', 'ci', 'b1')
+  let lockFence = 0
   const copy = async (from: string, to: string) => {
     await ground.postgres.createDatabase(to, from)
   }
@@ -36,6 +39,7 @@ export const restore: Staging = (ground) => {
           ]),
         )
       const { id } = await api.submit({ kind: 'frame', queue: 'render' })
+      lockFence = await lock('one').take()
       const token = { name: 'gpu-boxes', role: 'executor', executor_id: 'gpu-*' }
       const created = await api.must(201, api.post('/v1/tokens', token))
       ground.env.JOB = id
@@ -72,6 +76,9 @@ export const restore: Staging = (ground) => {
         body: { code: 'stale_epoch' },
       })
       expect((await api.get(`/v1/jobs/${lost}`)).status).toBe(404)
+      expect((await lock('one').renew(lockFence)).body).toMatchObject({ code: 'stale_fence' })
+      const other = new Claimant(api, 'migrate-eu')
+      expect(await other.take()).toBe(1_000_001)
     },
     'executors were started again': async () => {
       const { api } = ground.replica('one')
@@ -80,6 +87,9 @@ export const restore: Staging = (ground) => {
       const stale = { epoch: holder.epoch, reports: [{ ...holder.held, outcome: 'failed' }] }
       const { body } = await api.post('/v1/executors/gpu-7/report', stale)
       expect(body.results).toMatchObject([{ reason: 'stale_epoch', job_state: 'leased' }])
+      expect(
+        await ground.sql("SELECT fence FROM jobs WHERE queue = 'done' AND state = 'cancelled'"),
+      ).toEqual([{ fence: '1000000' }])
     },
   }
 }
