@@ -35,6 +35,7 @@ for file in held pid reason on_silence drain; do put "$file" ''; done
 put at 0 && put headers "authorization: Bearer ${UNDERSTUDY_TOKEN:?is not set}
 content-type: application/json"
 mkfifo "$dir/nudge" && exec 3<>"$dir/nudge" # a line in it: beat now
+mkfifo "$dir/never" && exec 4<>"$dir/never" # to pause by, without a process
 
 seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
@@ -106,10 +107,11 @@ run() { # LEASE PAYLOAD MILLISECONDS ON_SILENCE VARIABLE...
   put reason '' && put on_silence "$4"
   env -u UNDERSTUDY_TOKEN "${@:5}" timeout -k "${UNDERSTUDY_GRACE:-10}" "$(seconds "$3")" \
     "${command[@]}" \
-    <<<"$2" >"$dir/stdout" 3>&- &
+    <<<"$2" >"$dir/stdout" 3>&- 4>&- &
   pid=$!
   put pid "$pid"
-  while kill -0 "$pid" 2>/dev/null; do wait "$pid" || true; done # a signal to us ends a wait early
+  # Not by waiting: a signal that comes just before a `wait` is heard only at its end.
+  while kill -0 "$pid" 2>/dev/null; do read -r -t 0.1 -u 4 || true; done
   wait "$pid" || code=$?
   put pid ''
   # Only the time tells whose SIGKILL a 137 was, and who said 124.
@@ -137,10 +139,10 @@ run() { # LEASE PAYLOAD MILLISECONDS ON_SILENCE VARIABLE...
   [[ -z $end ]] || report "$1" "$end"
 }
 
-leave() {
+leave() { # once more while this runs is the second time, too
+  leaving+=1
   echo 'taking no new work' >&2
-  [[ -z $leaving ]] || stop "$(<"$dir/held")" shutdown
-  leaving=1
+  [[ $leaving == 1 ]] || stop "$(<"$dir/held")" shutdown
 }
 
 lease='"job_id":"[^"]*","fence":[0-9]+'
