@@ -190,13 +190,15 @@ export function labelsOf(pairs: string[] = []): Record<string, string> {
   return Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s).slice(0, 2)))
 }
 
+/** How often a key may change hands while it is asked for. */
+const mostTries = 5
+
 /** Inserts what is new and finds what the taken keys belong to. A winner that is gone again by the time
  *  it is looked up has freed its key: then the insert is tried again. */
 async function place(tx: Queryable, jobs: Submitted[]) {
   const made = new Map<string, PlacedRow>()
   const placed = new Map<NewJob, Placed | AppError>()
-  for (let tried = 0; placed.size < jobs.length; tried += 1) {
-    if (tried === 5) throw new AppError('overloaded', 'an idempotency key changed hands too often')
+  for (let tried = 1; placed.size < jobs.length; tried += 1) {
     const open = jobs.filter((job) => !placed.has(job))
     for (const row of await insertJobsUnlessKeyed(tx, open)) made.set(row.id, row)
     for (const job of open) {
@@ -204,6 +206,8 @@ async function place(tx: Queryable, jobs: Submitted[]) {
     }
     const lost = open.filter((job) => !placed.has(job))
     for (const [job, outcome] of await findWinners(tx, lost)) placed.set(job, outcome)
+    if (tried < mostTries) continue
+    for (const job of lost.filter((job) => !placed.has(job))) placed.set(job, restless())
   }
   const stages = jobs.flatMap((job) => (made.has(job.id) ? job.stages : []))
   if (stages.length > 0) await insertStages(tx, stages)
@@ -226,6 +230,10 @@ async function findWinners(tx: Queryable, jobs: NewJob[]): Promise<[NewJob, Plac
     const isSame = job.body_hash !== null && winner.body_hash.equals(job.body_hash)
     return [[job, isSame ? { id: winner.id, created: false } : mismatch(winner.id)]]
   })
+}
+
+function restless(): AppError {
+  return new AppError('overloaded', 'idempotency_key: it changed hands too often; try again')
 }
 
 function mismatch(jobId: string): AppError {

@@ -15,7 +15,7 @@ export interface Result {
 export function judge(goals: Goal[], series: Series[]): Result['goals'] {
   return goals.map((goal) => {
     const values = series.find(({ name }) => name === goal.series)?.values ?? []
-    const reached = values.length === 0 ? null : percentile(values, 0.5)
+    const reached = values.length === 0 ? null : median(values)
     const isKept =
       reached !== null && ('atLeast' in goal ? reached >= goal.atLeast : reached <= goal.atMost)
     return { ...goal, reached, isKept }
@@ -27,6 +27,14 @@ export function percentile(values: number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   const at = Math.max(0, Math.ceil(share * sorted.length) - 1)
   return sorted[at] ?? Number.NaN
+}
+
+/** Of an even number, the mean of the two in the middle. */
+export function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = (sorted.length - 1) / 2
+  const [below, above] = [sorted[Math.floor(middle)], sorted[Math.ceil(middle)]]
+  return ((below ?? Number.NaN) + (above ?? Number.NaN)) / 2
 }
 
 /** In three figures that mean something. */

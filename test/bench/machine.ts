@@ -31,7 +31,8 @@ function commit(): string {
   const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim()
   try {
     return (
-      git('rev-parse', '--short', 'HEAD') + (git('status', '--short') === '' ? '' : ', changed')
+      git('rev-parse', '--short', 'HEAD') +
+      (git('status', '--short') === '' ? '' : ' with uncommitted changes')
     )
   } catch {
     return 'unknown'

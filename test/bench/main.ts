@@ -57,9 +57,10 @@ async function main(names: string[], flags: Flags): Promise<void> {
 async function writeDocs(results: Result[]): Promise<void> {
   const before: Result[] = JSON.parse(await readFile(measured, 'utf8'))
   const known = new Map([...before, ...results].map((result) => [result.bench, result]))
-  const all = benches.flatMap(({ name }) => known.get(name) ?? [])
+  const names = benches.map(({ name }) => name)
+  const all = names.flatMap((name) => known.get(name) ?? [])
   await writeFile(measured, toText(all))
-  await writeFile(page, withTables(await readFile(page, 'utf8'), renderTables(all)))
+  await writeFile(page, withTables(await readFile(page, 'utf8'), renderTables(all, names)))
 }
 
 function toText(results: Result[]): string {

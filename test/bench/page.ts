@@ -1,30 +1,36 @@
-import { goalText, percentile, type Result, rounded } from './figures.ts'
+import { goalText, median, type Result, rounded } from './figures.ts'
 import type { Machine } from './machine.ts'
 
-/** docs/performance.md between its marks: what was measured, where, and how. */
-export function renderTables(results: Result[]): string {
-  return [...goalTable(results), ...results.flatMap(section)].join('\n')
+/** docs/performance.md between its marks: what was measured, where, and how. `names`: of all benches that there are. */
+export function renderTables(results: Result[], names: string[]): string {
+  const known = new Set(results.map(({ bench }) => bench))
+  const missing = names.filter((name) => !known.has(name))
+  const gap = missing.length > 0 ? [`Not measured yet: ${missing.join(', ')}.`, ''] : []
+  return [...goalTable(results), ...gap, ...results.flatMap(section)].join('\n')
 }
 
 function goalTable(results: Result[]): string[] {
-  const rows = results.flatMap(({ bench, goals }) =>
-    goals.map((goal) => [
-      goal.letter,
-      bench,
-      goal.series,
-      goalText(goal),
-      rounded(goal.reached),
-      goal.isKept ? 'kept' : '**missed**',
-    ]),
+  const rows = results.flatMap(({ bench, goals, series }) =>
+    goals.map((goal) => {
+      const unit = series.find(({ name }) => name === goal.series)?.unit ?? ''
+      const verdict = goal.isKept ? 'kept' : '**missed**'
+      return [
+        bench,
+        goal.series,
+        `${goalText(goal)} ${unit}`,
+        `${rounded(goal.reached)} ${unit}`,
+        verdict,
+      ]
+    }),
   )
   if (rows.length === 0) return []
-  return [...table(['goal', 'bench', 'figure', 'wanted', 'median', ''], rows), '']
+  return [...table(['bench', 'figure', 'wanted', 'median', ''], rows), '']
 }
 
 function section({ bench, title, how, series, machine }: Result): string[] {
   const rows = series.map(({ name, unit, values }) => {
-    const [median, least, most] = [0.5, 0, 1].map((share) => rounded(percentile(values, share)))
-    return [name, `${median} ${unit}`, `${least} to ${most}`, values.length]
+    const [least, most] = [Math.min(...values), Math.max(...values)].map(rounded)
+    return [name, `${rounded(median(values))} ${unit}`, `${least} to ${most}`, values.length]
   })
   return [
     `### ${title}`,

@@ -1,4 +1,4 @@
-import { goalText, percentile, type Result, rounded } from './figures.ts'
+import { goalText, median, type Result, rounded } from './figures.ts'
 
 /** What a bench came to, for people: the median of each series, and from where to where its rounds went. */
 export function resultLines({ bench, title, series, goals, seconds }: Result): string[] {
@@ -6,8 +6,9 @@ export function resultLines({ bench, title, series, goals, seconds }: Result): s
   return [
     `${title} (${bench}, ${Math.round(seconds)} s)`,
     ...series.map(({ name, unit, values }) => {
-      const [median, least, most] = [0.5, 0, 1].map((share) => rounded(percentile(values, share)))
-      return `  ${name.padEnd(widest)}  ${median?.padStart(8)} ${unit}   (${least} to ${most}, ${values.length} rounds)`
+      const [least, most] = [Math.min(...values), Math.max(...values)].map(rounded)
+      const middle = rounded(median(values)).padStart(8)
+      return `  ${name.padEnd(widest)}  ${middle} ${unit}   (${least} to ${most}, ${values.length} rounds)`
     }),
     ...goals.map(
       (goal) =>
