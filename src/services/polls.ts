@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { limits } from '../contract/common.ts'
 import type { Assignment, Poll } from '../contract/executors.ts'
 import { endByUndelivered } from '../domain/lease.ts'
-import type { AppError } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
@@ -69,6 +69,9 @@ export class Polls {
   #isInDoubt = false
 
   constructor(options: PollsOptions) {
+    options.directory.onOvertaken((executorId) => {
+      this.cutOff(executorId, new AppError('stale_epoch', `${executorId} has a newer epoch`))
+    })
     this.#o = options
   }
 
