@@ -62,9 +62,9 @@ export class Polls {
   /** Whether a claim may serve it now. */
   readonly #isOpen = (entry: DirectoryEntry) =>
     isOpenToWork(entry) && !this.#o.engagements.has(entry.executorId)
-  /** Polls that came while their classes were ready: their time runs out only once a flush has had the
-   *  chance to serve them, or one that waits for nothing would find nothing under load. */
-  readonly #eager = new Set<Waiter<ClaimedRow[]>>()
+  /** Polls that came while their classes were ready, and when: their time runs out only once flushes have
+   *  had the chance to serve them, or one that waits for nothing would find nothing under load. */
+  readonly #eager = new Map<WaitingPoll, number>()
   #isFlushing = false
   #isInDoubt = false
 
@@ -158,7 +158,7 @@ export class Polls {
     this.#waiting.enter(poll)
     const isOpen = this.#isOpen(poll.entry)
     if (isOpen && this.#o.ready.within(poll.entry.profile.classIds).length > 0) {
-      this.#eager.add(poll.waiter)
+      this.#eager.set(poll, this.#o.ready.now())
       poll.waiter.hold()
     }
     this.#kick()
@@ -178,15 +178,24 @@ export class Polls {
     // What arrives in the same turn of the event loop is served together.
     await Promise.resolve()
     for (let isDone = false; !isDone; ) {
-      const eager = [...this.#eager]
-      this.#eager.clear()
       const groups = this.#groups()
       const term = this.#o.gate.serving
       isDone = groups.length === 0 || !term
       if (term) for (const group of groups) await this.#flushIfReady(term, group)
-      for (const waiter of eager) waiter.unhold()
+      this.#unholdEager(term)
     }
     this.#isFlushing = false
+  }
+
+  /** Those that nothing is left for of what there was when they came, or nothing now. */
+  #unholdEager(term: Term | undefined): void {
+    for (const [poll, asOf] of this.#eager) {
+      const { entry, waiter } = poll
+      const isAnyLeft = () => this.#o.ready.isAnySince(entry.profile.classIds, asOf)
+      if (term && !waiter.isSettled && this.#isOpen(entry) && isAnyLeft()) continue
+      this.#eager.delete(poll)
+      waiter.unhold()
+    }
   }
 
   /** One job must not cost a claim for each group that waits for it: the first may have drained it. */
