@@ -21,6 +21,7 @@ import { requireServing } from './serving.ts'
 import type { Waiter, WaitList } from './wait-list.ts'
 import {
   dealSlots,
+  EagerPolls,
   type Group,
   type WaitingPoll,
   WaitingPolls,
@@ -62,9 +63,7 @@ export class Polls {
   /** Whether a claim may serve it now. */
   readonly #isOpen = (entry: DirectoryEntry) =>
     isOpenToWork(entry) && !this.#o.engagements.has(entry.executorId)
-  /** Polls that came while their classes were ready, and when: their time runs out only once flushes have
-   *  had the chance to serve them, or one that waits for nothing would find nothing under load. */
-  readonly #eager = new Map<WaitingPoll, number>()
+  readonly #eager = new EagerPolls()
   #isFlushing = false
   #isInDoubt = false
 
@@ -98,7 +97,11 @@ export class Polls {
       gone,
       onLeave: (left) => this.#waiting.leave(entry, left),
     })
-    if (!waiter.isSettled) this.#enter({ entry, max: body.max, pollId, waiter })
+    if (!waiter.isSettled) {
+      const poll = this.#waiting.enter({ entry, max: body.max, pollId, waiter })
+      // One that nothing is ready for changes nothing for the others.
+      if (this.#eager.enter(poll, this.#o.ready, this.#isOpen)) this.#kick()
+    }
     return this.#toAssignments((await waiter.answer) ?? [])
   }
 
@@ -154,22 +157,8 @@ export class Polls {
     return waitMs - Math.random() * Math.min(2_000, waitMs / 10)
   }
 
-  #enter(poll: WaitingPoll): void {
-    this.#waiting.enter(poll)
-    const isOpen = this.#isOpen(poll.entry)
-    if (isOpen && this.#o.ready.within(poll.entry.profile.classIds).length > 0) {
-      this.#eager.set(poll, this.#o.ready.now())
-      poll.waiter.hold()
-    }
-    this.#kick()
-  }
-
   #kick(): void {
-    if (!this.#isFlushing && this.#groups().length > 0) void this.#flushAll()
-  }
-
-  #groups(): Group[] {
-    return this.#waiting.groups(this.#o.ready, this.#isOpen)
+    if (!this.#isFlushing && !this.#o.ready.isEmpty) void this.#flushAll()
   }
 
   /** Never rejects. */
@@ -178,24 +167,13 @@ export class Polls {
     // What arrives in the same turn of the event loop is served together.
     await Promise.resolve()
     for (let isDone = false; !isDone; ) {
-      const groups = this.#groups()
+      const groups = this.#waiting.groups(this.#o.ready, this.#isOpen)
       const term = this.#o.gate.serving
       isDone = groups.length === 0 || !term
       if (term) for (const group of groups) await this.#flushIfReady(term, group)
-      this.#unholdEager(term)
+      this.#eager.unhold(this.#o.ready, (entry) => !isDone && this.#isOpen(entry))
     }
     this.#isFlushing = false
-  }
-
-  /** Those that nothing is left for of what there was when they came, or nothing now. */
-  #unholdEager(term: Term | undefined): void {
-    for (const [poll, asOf] of this.#eager) {
-      const { entry, waiter } = poll
-      const isAnyLeft = () => this.#o.ready.isAnySince(entry.profile.classIds, asOf)
-      if (term && !waiter.isSettled && this.#isOpen(entry) && isAnyLeft()) continue
-      this.#eager.delete(poll)
-      waiter.unhold()
-    }
   }
 
   /** One job must not cost a claim for each group that waits for it: the first may have drained it. */

@@ -11,6 +11,10 @@ export class ReadyClasses {
     this.#marks.set(classId, { first, last: this.#clock })
   }
 
+  get isEmpty(): boolean {
+    return this.#marks.size === 0
+  }
+
   clear(): void {
     this.#marks = new Map()
   }
