@@ -76,6 +76,7 @@ export class ExecutorDirectory {
   #profiles = new Map<string, Profile>()
   /** How much was told of executors that are not in memory: a look that is under way may be older. */
   #missed = 0
+  #tellOvertaken: (executorId: string) => void = () => undefined
 
   constructor(options: ExecutorDirectoryOptions) {
     this.#o = options
@@ -84,6 +85,11 @@ export class ExecutorDirectory {
       maxWaiting: 20_000,
       flush: (executorIds) => this.#lookUp(executorIds),
     })
+  }
+
+  /** Whoever keeps an entry is told before another epoch, which a look found, takes its place. */
+  onOvertaken(tell: (executorId: string) => void): void {
+    this.#tellOvertaken = tell
   }
 
   load(executors: RegisteredExecutor[]): void {
@@ -151,12 +157,7 @@ export class ExecutorDirectory {
 
   /** Throws not_found, or stale_epoch for anything but the current epoch. */
   async get(executorId: string, epoch: number): Promise<DirectoryEntry> {
-    let entry = await this.#look(executorId)
-    if (entry && entry.epoch < epoch) {
-      // Memory can lag behind a registration whose outcome was unknown here, but nothing runs ahead.
-      this.forget(executorId)
-      entry = await this.#look(executorId)
-    }
+    const entry = await this.#look(executorId, epoch)
     if (!entry) throw new AppError('not_found', `no executor ${executorId} is registered`)
     if (entry.epoch !== epoch || entry.standing.is_deregistered) throw staleEpoch(executorId, epoch)
     return entry
@@ -175,10 +176,11 @@ export class ExecutorDirectory {
     return (await this.#look(executorId))?.profile.queues ?? []
   }
 
-  /** A registration that overtakes the look knows better. */
-  async #look(executorId: string): Promise<DirectoryEntry | undefined> {
+  /** Memory can lag behind a registration whose outcome was unknown here: what it has counts if it is as new as
+   *  `epoch`. */
+  async #look(executorId: string, epoch = 0): Promise<DirectoryEntry | undefined> {
     const known = this.#entries.get(executorId)
-    if (known) return known
+    if (known && known.epoch >= epoch) return known
     const { found } = await this.#looks.add(executorId)
     return this.#entries.get(executorId) ?? (found && this.put(found))
   }
@@ -188,10 +190,19 @@ export class ExecutorDirectory {
       const missed = this.#missed
       const rows = await this.#o.look([...new Set(executorIds)])
       if (missed !== this.#missed) continue
-      for (const row of rows) if (!this.#entries.has(row.executor_id)) this.put(row)
+      for (const row of rows) this.#meet(row)
       const found = new Map(rows.map((row) => [row.executor_id, row]))
       return executorIds.map((executorId) => ({ found: found.get(executorId) }))
     }
+  }
+
+  /** A registration that overtakes the look knows better, and so does a word on a standing. */
+  #meet(row: RegisteredExecutor): void {
+    const known = this.#entries.get(row.executor_id)
+    if (known && known.epoch >= row.epoch) return
+    if (known) this.#tellOvertaken(row.executor_id)
+    this.put(row)
+    if (known) this.learn([{ executor_id: row.executor_id, ...known.standing }])
   }
 }
 

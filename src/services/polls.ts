@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { limits } from '../contract/common.ts'
 import type { Assignment, Poll } from '../contract/executors.ts'
 import { endByUndelivered } from '../domain/lease.ts'
-import type { AppError } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
@@ -22,6 +22,7 @@ import { requireServing } from './serving.ts'
 import type { Waiter, WaitList } from './wait-list.ts'
 import {
   dealSlots,
+  EagerPolls,
   type Group,
   type WaitingPoll,
   WaitingPolls,
@@ -64,13 +65,14 @@ export class Polls {
   /** Whether a claim may serve it now. */
   readonly #isOpen = (entry: DirectoryEntry) =>
     isOpenToWork(entry) && !this.#o.engagements.has(entry.executorId)
-  /** Polls that came while their classes were ready: their time runs out only once a flush has had the
-   *  chance to serve them, or one that waits for nothing would find nothing under load. */
-  readonly #eager = new Set<Waiter<ClaimedRow[]>>()
+  readonly #eager = new EagerPolls()
   #isFlushing = false
   #isInDoubt = false
 
   constructor(options: PollsOptions) {
+    options.directory.onOvertaken((executorId) => {
+      this.cutOff(executorId, new AppError('stale_epoch', `${executorId} has a newer epoch`))
+    })
     this.#o = options
     this.#claims = new Claims(options)
   }
@@ -98,7 +100,11 @@ export class Polls {
       gone,
       onLeave: (left) => this.#waiting.leave(entry, left),
     })
-    if (!waiter.isSettled) this.#enter({ entry, max: body.max, pollId, waiter })
+    if (!waiter.isSettled) {
+      const poll = this.#waiting.enter({ entry, max: body.max, pollId, waiter })
+      // One that nothing is ready for changes nothing for the others.
+      if (this.#eager.enter(poll, this.#o.ready, this.#isOpen)) this.#kick()
+    }
     return this.#toAssignments((await waiter.answer) ?? [])
   }
 
@@ -154,22 +160,8 @@ export class Polls {
     return waitMs - Math.random() * Math.min(2_000, waitMs / 10)
   }
 
-  #enter(poll: WaitingPoll): void {
-    this.#waiting.enter(poll)
-    const isOpen = this.#isOpen(poll.entry)
-    if (isOpen && this.#o.ready.within(poll.entry.profile.classIds).length > 0) {
-      this.#eager.add(poll.waiter)
-      poll.waiter.hold()
-    }
-    this.#kick()
-  }
-
   #kick(): void {
-    if (!this.#isFlushing && this.#groups().length > 0) void this.#flushAll()
-  }
-
-  #groups(): Group[] {
-    return this.#waiting.groups(this.#o.ready, this.#isOpen)
+    if (!this.#isFlushing && !this.#o.ready.isEmpty) void this.#flushAll()
   }
 
   /** Never rejects. */
@@ -178,13 +170,11 @@ export class Polls {
     // What arrives in the same turn of the event loop is served together.
     await Promise.resolve()
     for (let isDone = false; !isDone; ) {
-      const eager = [...this.#eager]
-      this.#eager.clear()
-      const groups = this.#groups()
+      const groups = this.#waiting.groups(this.#o.ready, this.#isOpen)
       const term = this.#o.gate.serving
       isDone = groups.length === 0 || !term
       if (term) for (const group of groups) await this.#flushIfReady(term, group)
-      for (const waiter of eager) waiter.unhold()
+      this.#eager.unhold(this.#o.ready, (entry) => !isDone && this.#isOpen(entry))
     }
     this.#isFlushing = false
   }

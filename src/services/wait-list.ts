@@ -7,7 +7,7 @@ export interface Waiter<T> {
   readonly isSettled: boolean
   settle(value: T | undefined): void
   fail(error: AppError): void
-  /** While something is being fetched for it, time does not run out. */
+  /** While something is being fetched for it, time does not run out: until each who held it has let go. */
   hold(): void
   unhold(): void
 }
@@ -29,7 +29,7 @@ class ListedWaiter<T> implements Waiter<T>, Listed {
   #reject!: (error: AppError) => void
   #leave: () => void
   #timer: NodeJS.Timeout
-  #isHeld = false
+  #holds = 0
   #isDue = false
 
   constructor(group: WaiterGroup, waitMs: number, leave: (waiter: ListedWaiter<T>) => void) {
@@ -51,17 +51,17 @@ class ListedWaiter<T> implements Waiter<T>, Listed {
   }
 
   hold(): void {
-    this.#isHeld = true
+    this.#holds += 1
   }
 
   unhold(): void {
-    this.#isHeld = false
-    if (this.#isDue) this.settle(undefined)
+    this.#holds -= 1
+    if (this.#isDue && this.#holds === 0) this.settle(undefined)
   }
 
   #expire(): void {
     this.#isDue = true
-    if (!this.#isHeld) this.settle(undefined)
+    if (this.#holds === 0) this.settle(undefined)
   }
 
   #close(): boolean {

@@ -12,6 +12,8 @@ export interface WaitingPoll {
   max: number
   pollId: string | null
   waiter: Waiter<ClaimedRow[]>
+  /** Higher than that of any that came before. */
+  turn: number
 }
 
 /** Polls that one claim statement serves: they can all do the same ready classes. */
@@ -20,21 +22,28 @@ export interface Group {
   polls: WaitingPoll[]
 }
 
+/** Whether a claim may serve it now. */
+type IsOpen = (entry: DirectoryEntry) => boolean
+
 /** Most polls that one claim serves. */
 const pollsAtOnce = 64
 
 /** The polls that wait for work, by what their executors can do; at most one for each executor. */
 export class WaitingPolls {
   readonly #byProfile = new Map<Profile, Map<string, WaitingPoll>>()
+  #turn = 0
 
   get isEmpty(): boolean {
     return this.#byProfile.size === 0
   }
 
-  enter(poll: WaitingPoll): void {
+  enter(coming: Omit<WaitingPoll, 'turn'>): WaitingPoll {
+    this.#turn += 1
+    const poll = { ...coming, turn: this.#turn }
     const { profile, executorId } = poll.entry
     const polls = this.#byProfile.get(profile) ?? new Map<string, WaitingPoll>()
     this.#byProfile.set(profile, polls.set(executorId, poll))
+    return poll
   }
 
   leave({ profile, executorId }: DirectoryEntry, waiter: Waiter<ClaimedRow[]>): void {
@@ -56,21 +65,59 @@ export class WaitingPolls {
 
   /** The classes that somebody waits for. */
   classes(): number[] {
-    const classIds = [...this.#byProfile.keys()].flatMap((profile) => [...profile.classIds])
-    return [...new Set(classIds)]
+    const classIds = new Set<number>()
+    for (const profile of this.#byProfile.keys()) {
+      for (const classId of profile.classIds) classIds.add(classId)
+    }
+    return [...classIds]
   }
 
-  /** Who waits for a class that is ready, and may be given work; the longest waiting first. */
-  groups(ready: ReadyClasses, isOpen: (entry: DirectoryEntry) => boolean): Group[] {
-    const groups: Group[] = []
-    for (const [profile, polls] of this.#byProfile) {
-      const classIds = ready.within(profile.classIds)
+  /** Who waits for a class that is ready, and may be given work; the longest waiting first, in a group and of groups.
+   *  What they could do beside what is ready makes no difference: executors may each have a label of their own. */
+  groups(ready: ReadyClasses, isOpen: IsOpen): Group[] {
+    const byClasses = new Map<string, Group>()
+    const found: { poll: WaitingPoll; group: Group }[] = []
+    for (const [profile, polls] of ready.isEmpty ? [] : this.#byProfile) {
+      const classIds = ready.within(profile.classIds).sort((a, b) => a - b)
       if (classIds.length === 0) continue
+      const key = classIds.join()
+      const group = byClasses.get(key) ?? { classIds, polls: [] }
+      byClasses.set(key, group)
       const open = polls.values().filter(({ entry }) => isOpen(entry))
-      const first = [...open.take(pollsAtOnce)]
-      if (first.length > 0) groups.push({ classIds, polls: first })
+      for (const poll of open.take(pollsAtOnce)) found.push({ poll, group })
     }
-    return groups
+    const groups = new Set<Group>()
+    for (const { poll, group } of found.sort((a, b) => a.poll.turn - b.poll.turn)) {
+      if (group.polls.length < pollsAtOnce) group.polls.push(poll)
+      groups.add(group)
+    }
+    return [...groups]
+  }
+}
+
+/** Polls that came while a class of theirs was ready, and when: their time runs out only once flushes have had the
+ *  chance to serve them, or one that waits for nothing would find nothing under load. */
+export class EagerPolls {
+  readonly #cameAt = new Map<WaitingPoll, number>()
+
+  /** Whether it is one. */
+  enter(poll: WaitingPoll, ready: ReadyClasses, isOpen: IsOpen): boolean {
+    const { entry, waiter } = poll
+    if (!isOpen(entry) || ready.within(entry.profile.classIds).length === 0) return false
+    this.#cameAt.set(poll, ready.now())
+    waiter.hold()
+    return true
+  }
+
+  /** Lets go of those for whom nothing is left of what was ready when they came, or nothing for now. */
+  unhold(ready: ReadyClasses, isOpen: IsOpen): void {
+    for (const [poll, cameAt] of this.#cameAt) {
+      const { entry, waiter } = poll
+      const isAnyLeft = () => ready.isAnySince(entry.profile.classIds, cameAt)
+      if (!waiter.isSettled && isOpen(entry) && isAnyLeft()) continue
+      this.#cameAt.delete(poll)
+      waiter.unhold()
+    }
   }
 }
 

@@ -45,6 +45,30 @@ test('memory that lags the database is not believed against its executor', async
   await expect(directory.get('e', 1)).rejects.toMatchObject({ code: 'stale_epoch' })
 })
 
+test('an epoch that nobody has changes nothing in memory', async () => {
+  const { directory } = start(1)
+  const before = directory.put(executor(1))
+  await expect(directory.get('e', 99)).rejects.toMatchObject({ code: 'stale_epoch' })
+  expect(directory.find('e')).toBe(before)
+})
+
+test('whoever was met under an epoch that memory had not heard of is told of once', async () => {
+  const { directory } = start(2)
+  const overtaken: string[] = []
+  directory.onOvertaken((executorId) => overtaken.push(executorId))
+  directory.put(executor(1))
+  await Promise.all([directory.get('e', 2), directory.get('e', 2)])
+  expect(overtaken).toEqual(['e'])
+})
+
+test('a word on a standing that comes during a look for a newer epoch counts', async () => {
+  const { directory, beforeAnswer } = start(2)
+  const standing = { health: 'faulty', is_draining: false, is_deregistered: false } as const
+  directory.put(executor(1))
+  beforeAnswer.push(() => directory.learn([{ executor_id: 'e', ...standing, changes: 1 }]))
+  expect((await directory.get('e', 2)).standing).toMatchObject(standing)
+})
+
 test('a registration that overtakes a look knows better', async () => {
   const { directory, beforeAnswer } = start(1)
   beforeAnswer.push(() => directory.put(executor(2)))
