@@ -17,7 +17,7 @@ async function startWaiting(more: Record<string, unknown> = {}) {
   const worker = new Worker(api, queue, executor, epoch)
   // Its class of jobs is known from here on.
   await worker.submit()
-  expect(await worker.poll()).toHaveLength(1)
+  expect(await worker.report('succeeded', ...(await worker.poll()))).toHaveLength(1)
   const waiting = worker.post('poll', { epoch, wait_ms: 10_000, ...more })
   while (app.wiring.waitList.count('poll') === 0) await pause()
   return { worker, waiting }
