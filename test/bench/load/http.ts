@@ -58,6 +58,8 @@ export class Caller {
       this.#pool.dispatch(
         { method: 'POST', path, headers, body },
         {
+          // by which the pool knows this kind of listener
+          onRequestStart: () => undefined,
           onResponseStart(_controller, statusCode) {
             status = statusCode
           },
