@@ -6,9 +6,12 @@ import { isItemFault } from '../sql/failure.ts'
  *  waiting. */
 export const busy = Symbol('busy')
 
-/** As long as a transaction of ours would wait for a row. */
-const patienceMs = 2_000
+/** Well below what clients wait for an answer. */
+const patienceMs = 1_000
 const [firstPauseMs, longestPauseMs] = [5, 80]
+
+/** Of one batch: after so many it is hardly single items that are at fault, and each costs transactions that fail. */
+const mostFaults = 20
 
 export interface BatcherOptions<In, Out> {
   /** What an item costs; default 1 each. Callers choose how much they send at once, and a flush must
@@ -93,16 +96,20 @@ export class Batcher<In, Out> {
 
   /** Never rejects: every outcome goes to the callers, and none before its flush has committed (invariant 4). What the
    *  database refuses together is flushed in halves, down to the item at fault, which fails alone. */
-  async #flush(batch: Waiting<In, Out>[]): Promise<void> {
+  async #flush(batch: Waiting<In, Out>[], faults = { left: mostFaults }): Promise<void> {
     try {
       const answers = await this.#options.flush(batch.map(({ item }) => item))
       for (const [index, waiting] of batch.entries()) this.#settle(waiting, answers[index])
     } catch (error) {
-      if (batch.length > 1 && isItemFault(error)) {
-        const half = Math.ceil(batch.length / 2)
-        await this.#flush(batch.slice(0, half))
-        await this.#flush(batch.slice(half))
-      } else for (const { reject } of batch) reject(error)
+      const isAlone = batch.length === 1
+      if (isAlone) faults.left -= 1
+      if (isAlone || faults.left <= 0 || !isItemFault(error)) {
+        for (const { reject } of batch) reject(error)
+        return
+      }
+      const half = Math.ceil(batch.length / 2)
+      await this.#flush(batch.slice(0, half), faults)
+      await this.#flush(batch.slice(half), faults)
     }
   }
 

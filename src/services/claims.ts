@@ -9,7 +9,7 @@ import {
   type Slot,
 } from '../sql/claims.ts'
 import type { Doors } from '../sql/doors.ts'
-import { mayBeOneRowsFault } from '../sql/failure.ts'
+import { mayBeOneRowsFault, sqlState } from '../sql/failure.ts'
 import type { Queryable } from '../sql/pool.ts'
 
 export interface ClaimsOptions {
@@ -20,14 +20,14 @@ export interface ClaimsOptions {
 
 export interface Claim {
   rows: ClaimedRow[]
-  /** Nothing that could be claimed was left. */
+  /** Nothing that could be claimed was left, as far as was looked. */
   isDrained: boolean
 }
 
 /** How long a job is left alone that cannot be claimed. */
 const restMs = 60_000
 /** Beyond so many it is hardly single rows that are at fault; and each costs transactions that fail. */
-const mostBadRows = 20
+const mostBadRows = 200
 
 /** Claims, a transaction each. One row that cannot be written, or not be read, never stops those behind it: what fails
  *  is tried again with half of the slots, down to the one job that comes first, which is then left alone for a while. */
@@ -46,20 +46,31 @@ export class Claims {
     bounds: ClaimBounds,
     deal: (tx: Queryable) => Promise<Slot[]>,
   ): Promise<Claim> {
-    for (let most = Number.POSITIVE_INFINITY; ; ) {
-      let asked = 0
+    for (let most = Number.POSITIVE_INFINITY, isLast = false; ; ) {
+      const tried: Tried = { asked: 0 }
       try {
         return await this.#o.doors.asLeader(term, async (tx) => {
           const slots = (await deal(tx)).slice(0, most)
-          asked = slots.length
-          return await this.#claim(tx, classIds, slots, bounds)
+          // Locked from here on, so that it is what comes first for the claim, too.
+          if (isLast) tried.suspect = await this.#findEarliest(tx, classIds)
+          tried.asked = slots.length
+          const claim = await this.#claim(tx, classIds, slots, bounds)
+          tried.isWritten = true
+          return claim
         })
       } catch (error) {
-        if (!mayBeOneRowsFault(error) || asked === 0) throw error
-        if (asked === 1) await this.#putToRest(term, classIds, error)
-        most = Math.ceil(asked / 2)
+        if (!mayBeOneRowsFault(error) || tried.asked === 0) throw error
+        // Without a word from the server it may have been committed.
+        if (tried.isWritten && sqlState(error) === undefined) throw error
+        if (isLast) this.#putToRest(tried.suspect, error)
+        isLast = tried.asked === 1
+        most = Math.ceil(tried.asked / 2)
       }
     }
+  }
+
+  #findEarliest(tx: Queryable, classIds: number[]): Promise<string | undefined> {
+    return findEarliestClaimable(tx, classIds, this.#atRest())
   }
 
   async #claim(
@@ -80,17 +91,21 @@ export class Claims {
   }
 
   /** Throws where it is not a row that is at fault, as far as can be told. */
-  async #putToRest(term: Term, classIds: number[], error: unknown): Promise<void> {
-    const resting = this.#atRest()
-    if (resting.length === mostBadRows) throw error
-    const id = await this.#o.doors.asLeader(term, (tx) =>
-      findEarliestClaimable(tx, classIds, resting),
-    )
-    if (id === undefined) throw error
+  #putToRest(id: string | undefined, error: unknown): void {
+    if (id === undefined || this.#atRest().length >= mostBadRows) throw error
     this.#resting.set(id, this.#o.clock.monotonic() + restMs)
     this.#o.log.error(
       { err: error, job_id: id },
       'a job cannot be claimed, and is left alone for a minute',
     )
   }
+}
+
+/** How far a claim has come that failed. */
+interface Tried {
+  /** Slots; 0: it has asked for nothing yet. */
+  asked: number
+  /** The job that comes first, where it asked for one. */
+  suspect?: string | undefined
+  isWritten?: boolean
 }

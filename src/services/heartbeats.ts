@@ -49,7 +49,12 @@ interface Beat {
   seq: number | undefined
   listed: HeldLease[]
   told: (HeldLease & { progress: string })[]
+  /** What became of each lease that was listed, by its key; of those that others hold just now, nothing yet. */
+  found: Map<string, Found>
 }
+
+/** Renewed, and to be stopped for this reason if there is one; or not its own any more. */
+type Found = { cancel: string | undefined } | { revoked: string }
 
 /** What one batch wrote and read. */
 interface Written {
@@ -61,6 +66,10 @@ interface Written {
 }
 
 const rowBytes = 1_000
+
+/** How long a heartbeat waits for rows that others hold. Then it is answered without them: that somebody holds a row is
+ *  not that an executor is not heard. */
+const busyMs = 500
 
 /** Heartbeats: leases that are listed are renewed, offers that are not go back. */
 export class Heartbeats {
@@ -98,7 +107,8 @@ export class Heartbeats {
       }
       told.push({ ...lease, progress: text })
     }
-    const answer = await this.#beats.add({ owner, receivedAt, seq: body.seq, listed, told })
+    const beat = { owner, receivedAt, seq: body.seq, listed, told, found: new Map() }
+    const answer = await this.#beats.add(beat)
     this.#o.stalls.answered(receivedAt)
     return answer
   }
@@ -110,13 +120,29 @@ export class Heartbeats {
     for (const { owner, listed } of beats) this.#o.offers.show(owner.executor_id, listed)
     // Whatever a commit of unknown outcome did to them, memory knows by the next beat.
     this.#o.directory.learn([...written.current.values()])
-    const again = new Set(beats.filter((beat) => isBusy(beat, written)))
+    for (const beat of beats) for (const lease of openOf(beat)) note(beat, lease, written)
+    const isCurrent = ({ owner }: Beat) => written.current.has(ownerKey(owner))
+    const again = new Set(beats.filter((beat) => isCurrent(beat) && this.#isPatient(beat)))
     for (const beat of latest.filter((beat) => !again.has(beat))) {
       const entry = this.#o.directory.find(beat.owner.executor_id)
       if (entry?.epoch === beat.owner.epoch) entry.heardSeq = beat.seq ?? entry.heardSeq
       this.#giveBackLost(term, beat)
     }
     return beats.map((beat) => (again.has(beat) ? busy : this.#answer(term, beat, written)))
+  }
+
+  /** Whether it waits for more. */
+  #isPatient(beat: Beat): boolean {
+    const open = openOf(beat)
+    if (open.length === 0) return false
+    if (this.#o.clock.monotonic() - beat.receivedAt < busyMs) return true
+    for (const { job_id, executor_id } of open) {
+      this.#o.log.warn(
+        { job_id, executor_id },
+        'a lease was not renewed: another transaction holds its row',
+      )
+    }
+    return false
   }
 
   /** Without those that were overtaken by a newer one, or are repeated: their inventory may lack what was
@@ -134,7 +160,7 @@ export class Heartbeats {
   }
 
   async #write(tx: Queryable, term: Term, beats: Beat[], latest: Beat[]): Promise<Written> {
-    const listed = beats.flatMap((beat) => beat.listed).filter(({ job_id }) => isJobId(job_id))
+    const listed = beats.flatMap(openOf).filter(({ job_id }) => isJobId(job_id))
     const rows = listed.length > 0 ? await extendLeasesIfHeld(tx, listed, this.#o.leaseTtlMs) : []
     const extended = new Set(rows.map(keyOf))
     const cancels = await this.#tellCancels(tx, term, rows)
@@ -170,25 +196,27 @@ export class Heartbeats {
   #answer(term: Term, beat: Beat, written: Written): HeartbeatAnswer | AppError {
     const executor = written.current.get(ownerKey(beat.owner))
     if (!executor) return this.#refuseStale(beat.owner)
-    const isHeld = (lease: HeldLease) => written.extended.has(keyOf(lease))
-    return {
+    const answer: HeartbeatAnswer = {
       term: term.number,
       heartbeat_ms: Math.round(jittered(this.#o.heartbeatMs)),
-      held: beat.listed.filter(isHeld).map(({ job_id, fence }) => ({ job_id, fence })),
-      cancel: beat.listed.filter(isHeld).flatMap(({ job_id, fence }) => {
-        const reason = written.cancels.get(job_id)
-        return reason === undefined ? [] : { job_id, fence, reason }
-      }),
-      revoked: beat.listed
-        .filter((lease) => !isHeld(lease))
-        .map(({ job_id, fence }) => ({
-          job_id,
-          fence,
-          reason: revokedBecause(written.standings.get(job_id)),
-        })),
+      held: [],
+      cancel: [],
+      revoked: [],
       drain: executor.is_draining,
       switches: {},
     }
+    for (const lease of beat.listed) {
+      const [named, found] = [
+        { job_id: lease.job_id, fence: lease.fence },
+        beat.found.get(keyOf(lease)),
+      ]
+      if (!found) continue
+      if ('revoked' in found) answer.revoked.push({ ...named, reason: found.revoked })
+      else answer.held.push(named)
+      if ('cancel' in found && found.cancel !== undefined)
+        answer.cancel.push({ ...named, reason: found.cancel })
+    }
+    return answer
   }
 
   #refuseStale({ executor_id, epoch }: Owner): AppError {
@@ -227,19 +255,27 @@ function keyOf(lease: HeldLease): string {
   return `${lease.job_id} ${lease.fence} ${ownerKey(lease)}`
 }
 
-/** Whether a lease is held as it was listed, and was not renewed: another transaction has its row. */
-function isBusy({ listed }: Beat, { extended, standings }: Written): boolean {
-  return listed.some((lease) => {
-    const { job_id, fence, executor_id, epoch } = lease
-    const job = standings.get(job_id)
-    return (
-      job?.state === 'leased' &&
-      job.fence === fence &&
-      job.executor_id === executor_id &&
-      job.epoch === epoch &&
-      !extended.has(keyOf(lease))
-    )
-  })
+/** The leases of which nothing is known yet. */
+function openOf({ listed, found }: Beat): HeldLease[] {
+  return found.size === 0 ? listed : listed.filter((lease) => !found.has(keyOf(lease)))
+}
+
+/** What a flush found of a lease; nothing, where it is held as it was listed and was not renewed: then another transaction
+ *  has its row. */
+function note({ found }: Beat, lease: HeldLease, { extended, cancels, standings }: Written): void {
+  const key = keyOf(lease)
+  const job = standings.get(lease.job_id)
+  if (extended.has(key)) found.set(key, { cancel: cancels.get(lease.job_id) })
+  else if (!isHeldAs(lease, job)) found.set(key, { revoked: revokedBecause(job) })
+}
+
+function isHeldAs({ fence, executor_id, epoch }: HeldLease, job: JobStanding | undefined): boolean {
+  return (
+    job?.state === 'leased' &&
+    job.fence === fence &&
+    job.executor_id === executor_id &&
+    job.epoch === epoch
+  )
 }
 
 function revokedBecause(job: JobStanding | undefined): string {

@@ -8,6 +8,7 @@ import type { Term } from '../leader/term.ts'
 import type { Log } from '../log.ts'
 import { type ClaimedRow, findHeldUnderPoll, listPolledLeases } from '../sql/claims.ts'
 import type { Doors } from '../sql/doors.ts'
+import { sqlState } from '../sql/failure.ts'
 import { endLeasesIfFenced, lockOffersIfUnshown } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { Claims } from './claims.ts'
@@ -66,6 +67,8 @@ export class Polls {
   readonly #isOpen = (entry: DirectoryEntry) =>
     isOpenToWork(entry) && !this.#o.engagements.has(entry.executorId)
   readonly #eager = new EagerPolls()
+  /** Classes that were claimed from in vain since the last safety scan. */
+  readonly #inVain = new Set<number>()
   #isFlushing = false
   #isInDoubt = false
 
@@ -134,9 +137,11 @@ export class Polls {
     return !this.#waiting.isEmpty
   }
 
-  /** The classes that somebody waits for. */
-  waitedClasses(): number[] {
-    return this.#waiting.classes()
+  /** The classes that the safety scan has to look at: that somebody waits for, or asked for in vain. */
+  takeDoubtful(): number[] {
+    const doubtful = [...new Set([...this.#waiting.classes(), ...this.#inVain])]
+    this.#inVain.clear()
+    return doubtful
   }
 
   #find(executorId: string): WaitingPoll | undefined {
@@ -191,7 +196,8 @@ export class Polls {
     } catch (error) {
       this.#o.log.warn({ err: error }, 'a claim failed; the safety scan will try again')
       this.#o.ready.drained(group.classIds, this.#o.ready.now())
-      this.#isInDoubt = true
+      // What the server has refused was certainly not done.
+      if (sqlState(error) === undefined) this.#isInDoubt = true
     }
   }
 
@@ -230,6 +236,8 @@ export class Polls {
         async (tx) => dealSlots(await withoutBusy(tx, polls)),
       )
       if (isDrained) ready.drained(group.classIds, asOf)
+      // What there is may all be held, or resting: nobody tells when it is not any more.
+      if (isDrained && rows.length === 0) for (const id of group.classIds) this.#inVain.add(id)
       await this.#deliver(term, polls, rows)
     } finally {
       for (const { waiter } of polls) waiter.unhold()

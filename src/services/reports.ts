@@ -6,6 +6,7 @@ import { AppError, tooLarge } from '../errors.ts'
 import type { Gate } from '../leader/gate.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findHealth, type HealthRow } from '../sql/executor-health.ts'
+import { sqlState } from '../sql/failure.ts'
 import { endLeasesIfFenced, findStandings, lockFreeJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { findEndedLeases, type LateReportRow, recordLateReports } from '../sql/reports.ts'
@@ -31,6 +32,8 @@ interface Reported {
   executorId: string
   epoch: number
   items: ReportItem[]
+  /** What became of each item; of those whose jobs others hold just now, nothing yet. */
+  results: (ReportResult | undefined)[]
   /** What it costs to write: its results, and something for each row. */
   bytes: number
 }
@@ -62,7 +65,8 @@ export class Reports {
       }
       bytes += rowBytes + resultBytes + (error?.message.length ?? 0)
     }
-    return this.#reports.add({ executorId, epoch: body.epoch, items: body.reports, bytes })
+    const { epoch, reports: items } = body
+    return this.#reports.add({ executorId, epoch, items, results: [], bytes })
   }
 
   async #flush(reports: Reported[]): Promise<(ReportResult[] | typeof busy)[]> {
@@ -75,7 +79,7 @@ export class Reports {
       return await engagements.during([...new Set(mayDegrade)], async () => {
         const { answers, ends } = await this.#settle(reports, mayDegrade)
         leaseEnds.announce(ends)
-        return answers
+        return reports.map((report, nth) => keep(report, answers[nth] ?? []))
       })
     } finally {
       // Polls that were kept from claims meanwhile.
@@ -92,7 +96,8 @@ export class Reports {
       directory.learn(settled.standings)
       return settled
     } catch (error) {
-      for (const id of mayDegrade) {
+      // What Postgres refused was certainly not done.
+      for (const id of sqlState(error) === undefined ? mayDegrade : []) {
         polls.forget(id, new AppError('database_unavailable', `${id} may have been degraded`))
       }
       throw error
@@ -104,12 +109,22 @@ export class Reports {
 async function settle(tx: Queryable, reports: Reported[]) {
   const judge = await Judge.open(tx, reports)
   const answers = reports.map((report) =>
-    judge.isBusy(report) ? busy : report.items.map((item) => judge.judge(report, item)),
+    report.items.map((item, nth) => report.results[nth] ?? judge.judge(report, item)),
   )
   if (judge.ends.length > 0) await endLeasesIfFenced(tx, judge.ends)
   if (judge.late.length > 0) await recordLateReports(tx, judge.late)
   const standings = await countOutcomes(tx, judge.ends, judge.executors)
   return { answers, ends: judge.ends, standings: [...judge.executors, ...standings] }
+}
+
+/** What was committed of a report; all of it, or that it has to be flushed again for the rest. */
+function keep(
+  report: Reported,
+  results: (ReportResult | undefined)[],
+): ReportResult[] | typeof busy {
+  report.results = results
+  const known = results.filter((result) => result !== undefined)
+  return known.length === report.items.length ? known : busy
 }
 
 /** What the items of one batch are judged by: rows that it has locked, and that follow each verdict, so
@@ -139,7 +154,7 @@ class Judge {
   }
 
   static async open(tx: Queryable, reports: Reported[]): Promise<Judge> {
-    const items = reports.flatMap((report) => report.items)
+    const items = reports.flatMap(({ items, results }) => items.filter((_, nth) => !results[nth]))
     const jobIds = new Set(items.map(({ job_id }) => job_id.toLowerCase()).filter(isJobId))
     const jobs = await lockFreeJobs(tx, [...jobIds])
     const fences = new Map(jobs.map((job) => [job.id, job]))
@@ -161,12 +176,10 @@ class Judge {
     )
   }
 
-  isBusy({ items }: Reported): boolean {
-    return items.some(({ job_id }) => this.#busy.has(job_id.toLowerCase()))
-  }
-
-  judge({ executorId, epoch }: Reported, item: ReportItem): ReportResult {
+  /** Undefined: not now. */
+  judge({ executorId, epoch }: Reported, item: ReportItem): ReportResult | undefined {
     const id = item.job_id.toLowerCase()
+    if (this.#busy.has(id)) return undefined
     const job = this.#jobs.get(id)
     const claimed = { executorId, epoch, fence: item.fence, outcome: item.outcome }
     const verdict = judgeReport(

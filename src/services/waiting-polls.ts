@@ -64,12 +64,12 @@ export class WaitingPolls {
   }
 
   /** The classes that somebody waits for. */
-  classes(): number[] {
+  classes(): Set<number> {
     const classIds = new Set<number>()
     for (const profile of this.#byProfile.keys()) {
       for (const classId of profile.classIds) classIds.add(classId)
     }
-    return [...classIds]
+    return classIds
   }
 
   /** Who waits for a class that is ready, and may be given work; the longest waiting first, in a group and of groups.

@@ -55,8 +55,8 @@ const passedOver = 1_000
 
 /** Gives each job to one executor, under a fence of its own (invariant 2): claims the earliest of these classes, one per
  *  slot, in the order of claim_at, as many as fit into `maxBytes` of payloads, results and checkpoints. `is_cut` says
- *  that some were left: those that did not fit, were just changed by others, or are `resting`. Where that was all that
- *  there was, what lies behind is claimed instead: whoever holds a row never holds up a queue. */
+ *  that some were left: those that did not fit, that others hold or have just changed, or that are `resting`. Where that was all that
+ *  there was, what lies behind is claimed instead: who changes a few rows holds up no queue. */
 export async function claimJobs(
   tx: Queryable,
   classIds: number[],
@@ -111,19 +111,18 @@ async function claimEarliest(
         ) h
         ORDER BY h.claim_at, h.id LIMIT $5
       ), locked AS MATERIALIZED (
-        SELECT ctid, id, claim_at, payload_bytes + results_bytes + CASE WHEN fence > 0 THEN coalesce(
-          (SELECT octet_length(progress::text) FROM progress p
-            WHERE p.job_id = jobs.id AND p.fence > jobs.stage_fence), 0)
-          ELSE 0 END AS bytes
-        FROM jobs
+        SELECT ctid AS at, id, claim_at, fence, stage_fence, payload_bytes + results_bytes AS bytes FROM jobs
         WHERE ctid = ANY (ARRAY(SELECT at FROM head)) AND ${isClaimable('jobs')} AND id <> ALL ($9::uuid[])
+        ORDER BY claim_at, id LIMIT cardinality($8::integer[])
         FOR NO KEY UPDATE SKIP LOCKED
       ), sized AS (
-        SELECT ctid AS at, row_number() OVER earlier AS place, sum(bytes) OVER earlier AS bytes_so_far
+        SELECT at, row_number() OVER earlier AS place,
+          sum(bytes + CASE WHEN fence > 0 THEN coalesce((SELECT octet_length(progress::text) FROM progress p
+            WHERE p.job_id = locked.id AND p.fence > locked.stage_fence), 0) ELSE 0 END) OVER earlier AS bytes_so_far
         FROM locked WINDOW earlier AS (ORDER BY claim_at, id)
       ), picked AS (
         SELECT at, place, count(*) OVER () < (SELECT count(*) FROM head) AS is_cut
-        FROM sized WHERE place <= cardinality($8::integer[]) AND (place = 1 OR bytes_so_far <= $7)
+        FROM sized WHERE place = 1 OR bytes_so_far <= $7
       )
       UPDATE jobs j SET state = 'leased', fence = j.fence + 1, attempt = j.attempt + 1,
         executor_id = ($2::text[])[taker], epoch = ($3::bigint[])[taker], poll_id = ($4::text[])[taker],

@@ -16,10 +16,14 @@ export function isRetryable(error: unknown): boolean {
   return state === '40001' || state === '40P01'
 }
 
-/** What the database refuses of a batch that one row of it may be at fault for. The doors have told apart what is about
- *  the session, the moment or the term; and class 42 is about the statement. Nothing of the batch was written. */
+/** Classes that are about the statement, the session, the login or the database, whatever the row. */
+const nobodysFault = /^(0A|25|26|28|3D|42)/
+
+/** What the database refuses of a batch that one row of it may be at fault for: nothing of it was written. The doors have
+ *  told apart what is about the moment or the term. */
 export function isItemFault(error: unknown): boolean {
-  return !/^42/.test(sqlState(error) ?? '42')
+  const state = sqlState(error)
+  return state !== undefined && !nobodysFault.test(state)
 }
 
 /** The same, where a row that cannot be read is nobody's but the database's: the driver has its own errors for these.

@@ -31,7 +31,8 @@ export async function lockJobs(tx: Queryable, ids: string[]): Promise<LockedJob[
   return rows
 }
 
-/** Locks what these executors hold, up to a limit. */
+/** Locks what these executors hold, up to a limit, and waits for nobody: what is left of an older epoch, the sweep takes
+ *  back. */
 export async function lockLeasesOfExecutors(
   tx: Queryable,
   executorIds: string[],
@@ -41,7 +42,7 @@ export async function lockLeasesOfExecutors(
     name: 'lock_leases_of_executors',
     text: `SELECT ${lockedColumns} FROM jobs j
       WHERE j.state = 'leased' AND j.executor_id = ANY ($1::text[])
-      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE`,
+      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
     values: [executorIds, limit],
   })
   return rows

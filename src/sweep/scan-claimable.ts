@@ -4,16 +4,17 @@ import { probeClaimable } from '../sql/claims.ts'
 import type { Queryable } from '../sql/pool.ts'
 import type { Sweep } from './scheduler.ts'
 
-/** The safety net under all hints: while anybody waits, looks once a second for work that nobody told
- *  this replica of. */
+/** The safety net under all hints: while anybody waits, or has just asked in vain, looks once a second for work that
+ *  nobody told this replica of. */
 export function scanClaimable(db: Queryable, catalog: ClassCatalog, polls: Polls): Sweep {
   return {
     name: 'scan_claimable',
     intervalMs: 1_000,
     runOnce: async () => {
       await polls.settleDoubt()
-      if (!polls.isWaitedFor) return { counts: {} }
-      const { classes, claimable } = await probeClaimable(db, polls.waitedClasses())
+      const doubtful = polls.takeDoubtful()
+      if (!polls.isWaitedFor && doubtful.length === 0) return { counts: {} }
+      const { classes, claimable } = await probeClaimable(db, doubtful)
       if (classes !== catalog.classes.size) await catalog.load()
       polls.lookAgain()
       polls.markReady(claimable)

@@ -207,7 +207,7 @@ test('invariant 12: a poll that waits for a claim under way ends with the term',
     first.api.post(`/v1/executors/${executor}/poll`, { epoch, poll_id, wait_ms: 20_000 })
   const claiming = poll('one')
   while (first.app.wiring.waitList.size === 0) await pause()
-  first.app.wiring.polls.markReady(first.app.wiring.polls.waitedClasses())
+  first.app.wiring.polls.markReady(first.app.wiring.polls.takeDoubtful())
   await untilBlocked(blocker)
   const behind = poll('two')
   await second.events.wait('standing')

@@ -9,7 +9,7 @@ const db = useDatabase()
 
 /** Executors that hold a job each, and a session that holds the row of the first one's. */
 async function startHeld(executors: number) {
-  const { api, queue } = await startWork(db)
+  const { api, app, queue } = await startWork(db)
   const members = await Promise.all(
     Array.from({ length: executors }, async (_, nth) => {
       const id = `${queue}-${nth}`
@@ -26,7 +26,7 @@ async function startHeld(executors: number) {
   const other = await openSession(db.url)
   await other.query('BEGIN')
   await other.query('SELECT FROM jobs WHERE id = $1 FOR UPDATE', [held[0]?.lease.job_id])
-  return { api, held, other }
+  return { api, app, held, other }
 }
 
 test('somebody holds the row of a lease: the other heartbeats are answered, and that one once it is free', async () => {
@@ -70,24 +70,42 @@ test('somebody holds the row of a lease: the other reports are answered, and tha
   expect(await reports[0]).toMatchObject([{ status: 'accepted', job_state: 'succeeded' }])
 })
 
-test.for(['heartbeat', 'report'])(
-  'a row that is held for long: its %s is told to come back, and nothing is half done',
-  async (call) => {
-    const { api, held, other } = await startHeld(1)
-    const [{ id, epoch, lease } = { id: '', epoch: 0, lease: { job_id: '', fence: 0 } }] = held
-    const body = {
-      heartbeat: { assignments: [lease] },
-      report: { reports: [{ ...lease, outcome: 'succeeded' }] },
-    }
-    const path = `/v1/executors/${id}/${call}`
-    const refused = await api.post(path, { epoch, ...body[call as keyof typeof body] })
-    expect(refused).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
-    await other.query('ROLLBACK')
-    expect(await api.job(lease.job_id)).toMatchObject({ state: 'leased', fence: 1 })
-    const served = await api.post(path, { epoch, ...body[call as keyof typeof body] })
-    expect(served.status).toBe(200)
-  },
-)
+test('a row that is held for long: its heartbeat is answered without it, and nobody is taken for deaf', async () => {
+  const { api, app, held, other } = await startHeld(1)
+  const [{ id, epoch, lease } = { id: '', epoch: 0, lease: { job_id: '', fence: 0 } }] = held
+  await api.submit({ queue: `${id}-own` })
+  const [more] = await api.poll(id, epoch, { wait_ms: 20_000 })
+  const free = { job_id: more?.job_id, fence: more?.fence }
+  const since = app.wiring.stalls.now()
+  const answer = await api.heartbeat(id, epoch, [lease, free])
+  expect(answer).toMatchObject({ held: [free], revoked: [], cancel: [] })
+  expect(app.wiring.stalls.now() - since).toBeGreaterThanOrEqual(450)
+  await other.query('ROLLBACK')
+  expect(await api.heartbeat(id, epoch, [lease, free])).toMatchObject({ held: [lease, free] })
+})
+
+test('a row that is held for long: its report is told to come back, and the rest of it is done', async () => {
+  const { api, held, other } = await startHeld(1)
+  const [{ id, epoch, lease } = { id: '', epoch: 0, lease: { job_id: '', fence: 0 } }] = held
+  await api.submit({ queue: `${id}-own` })
+  const [more] = await api.poll(id, epoch, { wait_ms: 20_000 })
+  const reports = [lease, { job_id: more?.job_id ?? '', fence: more?.fence ?? 0 }].map((named) => ({
+    ...named,
+    outcome: 'succeeded',
+  }))
+  const path = `/v1/executors/${id}/report`
+  const refused = await api.post(path, { epoch, reports })
+  expect(refused).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
+  expect(await api.job(more?.job_id ?? '')).toMatchObject({ state: 'succeeded' })
+  await other.query('ROLLBACK')
+  expect(await api.job(lease.job_id)).toMatchObject({ state: 'leased', fence: 1 })
+  const { status, body } = await api.post(path, { epoch, reports })
+  expect([status, ...body.results.map(({ status }: { status: string }) => status)]).toEqual([
+    200,
+    'accepted',
+    'duplicate',
+  ])
+})
 
 test('a row that Postgres refuses, whatever its reason: it fails alone', async () => {
   const { api, queue } = await startWork(db)
