@@ -3,12 +3,12 @@ import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../src/sql/migrate.ts'
 import { testPath } from '../../src/sql/self-test.ts'
 import { applySettings, lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
 import { portOf } from '../support/listen.ts'
+import { startOwnPostgres } from '../support/own-postgres.ts'
 import { expectRefused } from '../support/refused.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
@@ -124,11 +124,11 @@ test('a Postgres older than 15 is refused', async () => {
 
 test('a server in recovery is refused, and waited for: once it is promoted, the replica leads', async () => {
   const folder = tempFolder('recovery')
-  const primary = await startEmbeddedPostgres({ folder })
+  const primary = await startOwnPostgres({ folder })
   await migrate({ url: primary.url })
   await primary.stop()
   await writeFile(join(primary.folder, 'data', 'standby.signal'), '')
-  const standby = await startEmbeddedPostgres({ folder })
+  const standby = await startOwnPostgres({ folder })
   onTestFinished(standby.stop)
   const replica = await startReplica(standby)
   await expectRefused(replica, 'in_recovery', 'DATABASE_URL leads to a Postgres in recovery')
@@ -141,7 +141,7 @@ test('settings that a server ignores are named, and it is not refused for them',
   const folder = tempFolder('socket')
   await chmod(folder, 0o777)
   const settings = { unix_socket_directories: folder }
-  const server = await startEmbeddedPostgres({ folder: tempFolder('ignores'), settings })
+  const server = await startOwnPostgres({ folder: tempFolder('ignores'), settings })
   onTestFinished(server.stop)
   await migrate({ url: server.url })
   const url = new URL(server.url)
