@@ -8,6 +8,7 @@ import { testPath } from '../../src/sql/self-test.ts'
 import { applySettings, lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
 import { portOf } from '../support/listen.ts'
+import { LogLines } from '../support/log-lines.ts'
 import { startOwnPostgres } from '../support/own-postgres.ts'
 import { expectRefused } from '../support/refused.ts'
 import { startActive, startReplica } from '../support/replica.ts'
@@ -147,13 +148,19 @@ test('settings that a server ignores are named, and it is not refused for them',
   const url = new URL(server.url)
   url.searchParams.set('host', folder)
   const session = await openSession(url.href)
-  expect(await applySettings(session, lockSettings(3_000))).toEqual([
+  const ignored = [
     'tcp_keepalives_idle',
     'tcp_keepalives_interval',
     'tcp_keepalives_count',
     'tcp_user_timeout',
-  ])
-  await startActive({ url: url.href })
+  ]
+  expect(await applySettings(session, lockSettings(3_000))).toEqual(ignored)
+  const logged = new LogLines('warn')
+  await startActive({ url: url.href }, {}, {}, logged)
+  // Once each, however many sessions it opens.
+  const said = logged.lines.filter(({ setting }) => setting !== undefined)
+  expect(said.map(({ setting }) => setting)).toEqual(ignored)
+  for (const { msg } of said) expect(msg).toContain('the server does not take this setting')
 })
 
 async function promoteServer(adminUrl: string) {
