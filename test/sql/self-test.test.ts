@@ -68,6 +68,20 @@ test('two URLs that lead to different databases are refused', async () => {
   expect([...rows, ...(await db.sql('SELECT FROM replicas'))]).toEqual([])
 })
 
+/** A database of this oid on a server of its own. */
+async function startDatabase(oid: number): Promise<string> {
+  const server = await startOwnPostgres({ folder: tempFolder('twin') })
+  onTestFinished(server.stop)
+  await (await openSession(server.adminUrl)).query(`CREATE DATABASE twin OID ${oid}`)
+  return Object.assign(new URL(server.adminUrl), { pathname: 'twin' }).href
+}
+
+test('so are those that lead to different servers, though name and oid are the same', async () => {
+  const [one = '', other = ''] = await Promise.all([startDatabase(77_777), startDatabase(77_777)])
+  expect(await reasonsOf(one, other)).toEqual(['different_databases'])
+  expect([await reasonsOf(one), await reasonsOf(other)]).toEqual([[], []])
+})
+
 /** A way to Postgres: `join` decides what passes on the connection with this number, from 1. */
 async function startWay(
   join: (client: Socket, upstream: Socket, number: number) => void,
