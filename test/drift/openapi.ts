@@ -1,8 +1,5 @@
 import { stringify } from 'yaml'
-import { buildServer } from '../../src/http/server.ts'
-import type { Services } from '../../src/http/services.ts'
-import { createLog } from '../../src/log.ts'
-import { handlerTimeoutMs } from '../../src/timings.ts'
+import { buildBareServer } from '../support/bare-server.ts'
 import { keepFresh, tellFaults } from './generated.ts'
 
 interface Operation {
@@ -15,21 +12,9 @@ interface Operation {
 
 type Paths = Record<string, Record<string, Operation>>
 
-const nothing = () => undefined
-
-/** The document that a running server would show; no route is called, so no service is needed. */
+/** The document that a running server would show. */
 async function describeApi() {
-  const server = await buildServer({
-    services: {} as Services,
-    standing: () => 'standby',
-    refusal: () => '',
-    whereabouts: () => ({ role: 'standby', term: 0, active_url: undefined }),
-    observer: { answered: nothing, refused: nothing, turnedAway: nothing, connections: nothing },
-    expose: async () => ({ contentType: '', text: '' }),
-    handlerTimeoutMs,
-    maxConnections: 10,
-    log: createLog('silent'),
-  })
+  const server = await buildBareServer()
   await server.ready()
   const document = server.swagger()
   await server.close()

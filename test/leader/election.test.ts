@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test } from 'vitest'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import { lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
 import { pause } from '../support/pause.ts'
@@ -180,6 +181,46 @@ test('after three failed recoveries a replica leaves the lock to one that waits'
   const { term } = await bad.events.wait('lost')
   expect(term.endReason).toBe('recovery_failed')
   await good.events.wait('promoted')
+})
+
+test('with nobody else waiting it keeps the lock however often recovery fails, and pauses each time', async () => {
+  const done = Promise.withResolvers<void>()
+  const failures = 6
+  let tries = 0
+  const asked: number[] = []
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, ...over) => {
+      asked.push(ms)
+      return systemClock.sleep(Math.min(ms, 10), ...over)
+    },
+  }
+  // Longer than any pause, to be told from them.
+  const [pingMs, trustWindowMs] = [1e6, 1e9]
+  const { gate, events } = stand(
+    db,
+    {
+      recover: async () => {
+        tries += 1
+        if (tries <= failures) throw new Error('planted')
+      },
+      sweep: (term, lost) => {
+        done.resolve()
+        return untilLost(term, lost)
+      },
+    },
+    'recovers at last',
+    {},
+    { clock, pingMs, trustWindowMs },
+  )
+  await done.promise
+  expect(gate.state).toBe('active')
+  expect(events.fired.map(({ type }) => type)).toEqual(['standing', 'granted', 'promoted'])
+  const pauses = asked.filter((ms) => ms < pingMs / 2)
+  expect(pauses).toHaveLength(failures)
+  for (const [at, ms] of pauses.entries()) {
+    expect(ms).toBeLessThanOrEqual(Math.min(400 * 2 ** at, 5_000))
+  }
 })
 
 test('sweeps that cannot start put the replica back to recovering, under the same term', async () => {

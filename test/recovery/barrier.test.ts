@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
+import type { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
+import { patient } from '../support/health.ts'
 import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 
@@ -14,18 +16,44 @@ interface Answered {
   code: string | undefined
 }
 
-/** What executors send, without end, to both replicas at once. Returns what was answered so far. */
-function hammer(replicas: Record<'first' | 'second', TestReplica>, epochs: Record<string, number>) {
+type Request = [route: string, path: string, body: object]
+
+/** Of each route that executors call, one request that is served however often it is sent. */
+async function prepare(api: Api): Promise<Request[]> {
+  const holds = await api.register('holds', { queues: ['held'] })
+  const job = await api.submit({ queue: 'held' })
+  const [given] = await api.poll('holds', holds)
+  const lease = { executor_id: 'holds', epoch: holds, fence: given?.fence }
+  const begun = { ...lease, begin_id: 'b' }
+  const effect = (key: string) => `/v1/jobs/${job.id}/effects/${key}`
+  for (const key of ['commits', 'aborts']) {
+    await api.must(200, api.post(`${effect(key)}/begin`, begun))
+  }
+  const own = async (id: string, verb: string, body: object): Promise<Request> => {
+    const epoch = await api.register(id)
+    return [verb, `/v1/executors/${id}/${verb}`, { epoch, ...body }]
+  }
+  const report = { job_id: '0', fence: 1, outcome: 'succeeded' }
+  return [
+    ['register', '/v1/executors/register', { executor_id: 'registers' }],
+    await own('polls', 'poll', { wait_ms: 0 }),
+    await own('beats', 'heartbeat', {}),
+    await own('reports', 'report', { reports: [report] }),
+    await own('drains', 'drain', {}),
+    await own('leaves', 'deregister', {}),
+    ['clear', '/v1/executors/holds/clear', {}],
+    ['critical', `/v1/jobs/${job.id}/critical`, { ...lease, enter: true }],
+    ['begin', `${effect('begins')}/begin`, begun],
+    ['commit', `${effect('commits')}/commit`, begun],
+    ['abort', `${effect('aborts')}/abort`, begun],
+  ]
+}
+
+/** Sends them without end to both replicas at once. Returns what was answered so far. */
+function hammer(replicas: Record<'first' | 'second', TestReplica>, requests: Request[]) {
   const answered: Answered[] = []
   let isOver = false
-  const report = { job_id: '0', fence: 1, outcome: 'succeeded' }
-  const requests: [string, string, object][] = [
-    ['register', '/v1/executors/register', { executor_id: 'registers' }],
-    ['poll', '/v1/executors/polls/poll', { epoch: epochs.polls, wait_ms: 0 }],
-    ['heartbeat', '/v1/executors/beats/heartbeat', { epoch: epochs.beats }],
-    ['report', '/v1/executors/reports/report', { epoch: epochs.reports, reports: [report] }],
-  ]
-  const ask = async (replica: 'first' | 'second', [route, path, body]: (typeof requests)[0]) => {
+  const ask = async (replica: 'first' | 'second', [route, path, body]: Request) => {
     while (!isOver) {
       const sentAt = performance.now()
       const { status, body: answer } = await replicas[replica].api.post(path, body)
@@ -43,7 +71,7 @@ function hammer(replicas: Record<'first' | 'second', TestReplica>, epochs: Recor
   /** Each route was answered so at least five times by this replica, from the next answer on. */
   const until = async (replica: 'first' | 'second', is: (answer: Answered) => boolean) => {
     const from = answered.length
-    const isThere = ([route]: (typeof requests)[0]) =>
+    const isThere = ([route]: Request) =>
       answered.slice(from).filter((a) => a.replica === replica && a.route === route && is(a))
         .length >= 5
     while (!requests.every(isThere)) await pause()
@@ -54,30 +82,23 @@ function hammer(replicas: Record<'first' | 'second', TestReplica>, epochs: Recor
 const isServed = ({ status }: Answered) => status >= 200 && status < 300
 
 test('invariant 12: through a promotion no executor is served before a gate opens, nor after it closed', async () => {
-  const first = await startActive(db)
+  const first = await startActive(db, patient)
   const goOn = Promise.withResolvers<void>()
   let openedAt = Number.POSITIVE_INFINITY
-  const second = await startReplica(
-    db,
-    {},
-    {
-      duties: ({ recover, sweep }) => ({
-        recover: async (term, lost) => {
-          await goOn.promise
-          await recover(term, lost)
-        },
-        sweep: (term, lost) => {
-          openedAt = performance.now()
-          return sweep(term, lost)
-        },
-      }),
-    },
-  )
+  const second = await startReplica(db, patient, {
+    duties: ({ recover, sweep }) => ({
+      recover: async (term, lost) => {
+        await goOn.promise
+        await recover(term, lost)
+      },
+      sweep: (term, lost) => {
+        openedAt = performance.now()
+        return sweep(term, lost)
+      },
+    }),
+  })
   await second.events.wait('standing')
-  const [polls, beats, reports] = await Promise.all(
-    ['polls', 'beats', 'reports'].map((id) => first.api.register(id)),
-  )
-  const load = hammer({ first, second }, { polls, beats, reports } as Record<string, number>)
+  const load = hammer({ first, second }, await prepare(first.api))
   await load.until('first', isServed)
   await load.until('second', ({ code }) => code === 'controller_standby')
   let closedAt = Number.POSITIVE_INFINITY

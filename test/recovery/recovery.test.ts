@@ -36,9 +36,10 @@ async function untilBlocked(session: pg.Client) {
   while ((await session.query(waiting)).rows.length === 0) await pause()
 }
 
-async function start() {
-  const first = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
-  const second = await startReplica(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
+async function start(more: Record<string, string> = {}) {
+  const env = { UNDERSTUDY_SWEEP_INTERVAL_MS: '50', ...more }
+  const first = await startActive(db, env)
+  const second = await startReplica(db, env)
   await second.api.untilReady()
   const queue = `q-${randomUUID().slice(0, 8)}`
   const executor = `e-${randomUUID().slice(0, 8)}`
@@ -81,14 +82,19 @@ test('a poll whose answer was lost in the failover gets its jobs from the succes
   ])
 })
 
-test('an offer that nobody shows is found by the successor too', async () => {
-  const { first, second, queue, executor, epoch } = await start()
+test('an offer of the term before that nobody shows is found by the successor, and goes back', async () => {
+  const { first, second, queue, executor, epoch } = await start({ UNDERSTUDY_HEARTBEAT_MS: '100' })
   const job = await first.api.submit({ queue })
   await first.api.poll(executor, epoch)
   await failOver(first, second)
-  await db.sql('SELECT 1')
   await second.api.heartbeat(executor, epoch)
   expect(await second.api.job(job.id)).toMatchObject({ state: 'leased', fence: 1 })
+  while ((await second.api.job(job.id)).state === 'leased') {
+    await second.api.heartbeat(executor, epoch)
+  }
+  expect(await second.api.job(job.id)).toMatchObject({ state: 'available', attempt: 0, fence: 2 })
+  const { body } = await second.api.get(`/v1/jobs/${job.id}/attempts`)
+  expect(body.attempts).toMatchObject([{ fence: 1, outcome: 'undelivered' }])
 })
 
 test('invariant 7: a lease that ran out while nobody led gets one full TTL', async () => {

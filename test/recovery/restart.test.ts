@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
-import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../src/sql/migrate.ts'
 import type { Answer } from '../support/api.ts'
+import { startOwnPostgres } from '../support/own-postgres.ts'
 import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
@@ -15,14 +15,14 @@ import { tempFolder } from '../support/temp.ts'
 async function startDatabase() {
   const folder = tempFolder('restart')
   const settings = { max_connections: '100' }
-  let server = await startEmbeddedPostgres({ folder, settings })
+  let server = await startOwnPostgres({ folder, settings })
   onTestFinished(() => server.stop())
   const { url, port } = server
   await migrate({ url })
   const restart = async () => {
     process.kill(server.pid, 'SIGQUIT')
     await server.stop()
-    server = await startEmbeddedPostgres({ folder, settings, port })
+    server = await startOwnPostgres({ folder, settings, port })
   }
   return { url, restart }
 }

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll } from 'vitest'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
+import type { EmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../src/sql/migrate.ts'
-import { findBuild, wantedVersion } from '../support/postgres-versions.ts'
+import { startOwnPostgres } from '../support/own-postgres.ts'
 
 const settings = { fsync: 'off', full_page_writes: 'off', max_connections: '100' }
 
@@ -24,11 +24,10 @@ export class OwnPostgres {
   /** Nothing, if it runs. */
   async start(): Promise<void> {
     if (this.#isRunning) return
-    this.#server = await startEmbeddedPostgres({
+    this.#server = await startOwnPostgres({
       folder: this.#folder,
       settings,
       ...(this.#port === undefined ? {} : { port: this.#port }),
-      build: await findBuild(wantedVersion()),
     })
     this.#port = this.#server.port
     this.#isRunning = true

@@ -116,6 +116,31 @@ test.each([
   },
 )
 
+test.each(['lose', 'spoil'] as const)(
+  'where a proxy does %s the answer of a poll, it is sent again under its poll_id, and gets its job',
+  async (how) => {
+    const pollIds: string[] = []
+    const { api, submit, settled } = await start(
+      { handler: async () => 'done' },
+      ({ name, body }) => {
+        // Or the inventory of heartbeats might find first that nobody has the job.
+        if (name === 'heartbeat' && pollIds.length === 1) return { status: 503, body: '' }
+        if (name !== 'poll') return undefined
+        pollIds.push(body.poll_id)
+        return pollIds.length === 1 ? how : undefined
+      },
+    )
+    const id = await submit()
+    expect(await settled(id)).toMatchObject({ state: 'succeeded' })
+    const { body } = await api.get(`/v1/jobs/${id}/attempts`)
+    expect(body.attempts).toMatchObject([{ fence: 1, outcome: 'succeeded' }])
+    while (pollIds.length < 3) await pause()
+    const [lost, again, next] = pollIds
+    expect(again).toBe(lost)
+    expect(next).not.toBe(lost)
+  },
+)
+
 test('whatever a handler returns or throws, its job is reported', async () => {
   const ends: (() => unknown)[] = [
     () => ({ size: 10n }),

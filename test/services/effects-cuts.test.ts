@@ -105,6 +105,31 @@ test('invariant 5: commit: recorded once, and answered the same', async () => {
   })
 })
 
+test('invariant 5: abort: recorded once, answered the same, and begun anew from then on', async () => {
+  const { cut, hold, effects, end, submit } = await startHolding()
+  const abort = ({ holder, begin_id }: { holder: Holder; begin_id: string }) =>
+    holder.call('k', 'abort', { begin_id })
+  await cutEverywhere('effect abort', cut, {
+    prepare: async () => {
+      await submit()
+      const given = { holder: await hold(), begin_id: randomUUID() }
+      await given.holder.begin('k', { begin_id: given.begin_id })
+      return given
+    },
+    act: async (given) => expectAnswer(await abort(given)),
+    settle: async (given) => {
+      const { holder, begin_id } = given
+      const { body } = await untilServed(() => abort(given))
+      expect(body.effect).toMatchObject({ state: 'aborted' })
+      expect((await abort(given)).body).toEqual(body)
+      expect((await holder.call('k', 'commit', { begin_id })).body.code).toBe('effect_settled')
+      expect(await effects(holder.job.job_id)).toMatchObject([{ state: 'aborted' }])
+      expect((await holder.begin('k')).body).toMatchObject({ outcome: 'proceed' })
+      await end(holder.job.job_id)
+    },
+  })
+})
+
 test('resolve: the effect, its audit and the job are one write', async () => {
   const { cut, hold, effects, standing, end, submit } = await startHolding()
   const resolve = (jobId: string) =>

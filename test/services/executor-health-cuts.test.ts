@@ -85,6 +85,35 @@ test('invariant 4: a drain holds from its commit on', async () => {
   })
 })
 
+test('invariant 4: a clear and its audit are one write, and the next poll goes by it', async () => {
+  const { cut, register } = await start()
+  const audits = ({ executor }: Worker) =>
+    db.sql("SELECT FROM audit WHERE subject = $1 AND action = 'executor.clear'", [executor])
+  await cutEverywhere('clear', cut, {
+    prepare: async () => {
+      const worker = await register()
+      await db.sql(
+        `UPDATE executors SET health = 'faulty', changes = changes + 1 WHERE executor_id = $1`,
+        [worker.executor],
+      )
+      // Memory learns it by a beat.
+      await worker.api.heartbeat(worker.executor, worker.epoch)
+      await worker.submit()
+      expect(await worker.poll()).toEqual([])
+      return worker
+    },
+    act: async (worker) => expect([200, 503]).toContain((await worker.post('clear')).status),
+    settle: async (worker) => {
+      const isCleared = (await worker.get()).health === 'healthy'
+      expect(await audits(worker)).toHaveLength(isCleared ? 1 : 0)
+      expect(await worker.history()).toHaveLength(isCleared ? 1 : 0)
+      expect((await untilServed(() => worker.post('clear'))).body.health).toBe('healthy')
+      expect(await worker.poll()).toHaveLength(1)
+      expect(await worker.history()).toHaveLength(1)
+    },
+  })
+})
+
 test('invariant 4: a deregistration gives back once, and is answered the same', async () => {
   const { cut, register } = await start()
   await cutEverywhere('deregister', cut, {

@@ -72,3 +72,26 @@ test('begin, and commit: the claim and the move are one write, and answered the 
     },
   })
 })
+
+test('abandon: the end of the claim, its audit and the release are one write, and answered the same', async () => {
+  const { cut, on } = await startCutting()
+  const audits = (id: string) =>
+    db.sql("SELECT FROM audit WHERE subject = $1 AND action = 'transition.abandon'", [id])
+  await cutEverywhere('transition abandon', cut, {
+    prepare: async () => {
+      const { id } = await on.submit([manual('a'), manual('b')])
+      return { id, token: (await on.begin(id, 'a')).body.token as string }
+    },
+    act: async ({ id, token }) => expectAnswer(await on.abandon(id, { token })),
+    settle: async ({ id, token }) => {
+      const { waiting_for, transition } = await on.api.job(id)
+      const isOwned = waiting_for === 'transition'
+      expect(transition !== null).toBe(isOwned)
+      expect(await audits(id)).toHaveLength(isOwned ? 0 : 1)
+      const again = await untilServed(() => on.abandon(id, { token }))
+      expect(again).toMatchObject({ status: 200, body: { job: { waiting_for: 'decision' } } })
+      expect(await audits(id)).toHaveLength(1)
+      expect(await expectOneStory(on, id)).toBe(0)
+    },
+  })
+})

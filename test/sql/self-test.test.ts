@@ -3,12 +3,13 @@ import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../src/sql/migrate.ts'
 import { testPath } from '../../src/sql/self-test.ts'
 import { applySettings, lockSettings } from '../../src/sql/session.ts'
 import { useDatabase } from '../support/database.ts'
 import { portOf } from '../support/listen.ts'
+import { LogLines } from '../support/log-lines.ts'
+import { startOwnPostgres } from '../support/own-postgres.ts'
 import { expectRefused } from '../support/refused.ts'
 import { startActive, startReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
@@ -65,6 +66,20 @@ test('two URLs that lead to different databases are refused', async () => {
   await replica.app.stop()
   const { rows } = await (await openSession(url)).query('SELECT FROM replicas')
   expect([...rows, ...(await db.sql('SELECT FROM replicas'))]).toEqual([])
+})
+
+/** A database of this oid on a server of its own. */
+async function startDatabase(oid: number): Promise<string> {
+  const server = await startOwnPostgres({ folder: tempFolder('twin') })
+  onTestFinished(server.stop)
+  await (await openSession(server.adminUrl)).query(`CREATE DATABASE twin OID ${oid}`)
+  return Object.assign(new URL(server.adminUrl), { pathname: 'twin' }).href
+}
+
+test('so are those that lead to different servers, though name and oid are the same', async () => {
+  const [one = '', other = ''] = await Promise.all([startDatabase(77_777), startDatabase(77_777)])
+  expect(await reasonsOf(one, other)).toEqual(['different_databases'])
+  expect([await reasonsOf(one), await reasonsOf(other)]).toEqual([[], []])
 })
 
 /** A way to Postgres: `join` decides what passes on the connection with this number, from 1. */
@@ -124,11 +139,11 @@ test('a Postgres older than 15 is refused', async () => {
 
 test('a server in recovery is refused, and waited for: once it is promoted, the replica leads', async () => {
   const folder = tempFolder('recovery')
-  const primary = await startEmbeddedPostgres({ folder })
+  const primary = await startOwnPostgres({ folder })
   await migrate({ url: primary.url })
   await primary.stop()
   await writeFile(join(primary.folder, 'data', 'standby.signal'), '')
-  const standby = await startEmbeddedPostgres({ folder })
+  const standby = await startOwnPostgres({ folder })
   onTestFinished(standby.stop)
   const replica = await startReplica(standby)
   await expectRefused(replica, 'in_recovery', 'DATABASE_URL leads to a Postgres in recovery')
@@ -141,19 +156,25 @@ test('settings that a server ignores are named, and it is not refused for them',
   const folder = tempFolder('socket')
   await chmod(folder, 0o777)
   const settings = { unix_socket_directories: folder }
-  const server = await startEmbeddedPostgres({ folder: tempFolder('ignores'), settings })
+  const server = await startOwnPostgres({ folder: tempFolder('ignores'), settings })
   onTestFinished(server.stop)
   await migrate({ url: server.url })
   const url = new URL(server.url)
   url.searchParams.set('host', folder)
   const session = await openSession(url.href)
-  expect(await applySettings(session, lockSettings(3_000))).toEqual([
+  const ignored = [
     'tcp_keepalives_idle',
     'tcp_keepalives_interval',
     'tcp_keepalives_count',
     'tcp_user_timeout',
-  ])
-  await startActive({ url: url.href })
+  ]
+  expect(await applySettings(session, lockSettings(3_000))).toEqual(ignored)
+  const logged = new LogLines('warn')
+  await startActive({ url: url.href }, {}, {}, logged)
+  // Once each, however many sessions it opens.
+  const said = logged.lines.filter(({ setting }) => setting !== undefined)
+  expect(said.map(({ setting }) => setting)).toEqual(ignored)
+  for (const { msg } of said) expect(msg).toContain('the server does not take this setting')
 })
 
 async function promoteServer(adminUrl: string) {

@@ -13,8 +13,8 @@ beforeEach(async () => {
   await db.sql('DELETE FROM jobs')
 })
 
-async function plantTrigger() {
-  await db.sql(`
+async function plantTrigger(first = '') {
+  await db.sql(`${first};
     CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN RAISE EXCEPTION 'planted'; END $$;
     CREATE TRIGGER planted BEFORE UPDATE ON jobs FOR EACH ROW WHEN (OLD.kind = 'bad')
@@ -43,6 +43,7 @@ async function insertJobs({ kind, count, owner, lease, due }: What) {
 
 const past = '2020-01-01T00:00:00Z'
 const laterPast = '2021-01-01T00:00:00Z'
+const future = '2100-01-01T00:00:00Z'
 
 async function countJobs(where: string): Promise<number> {
   const [row] = await db.sql<{ count: number }>(`SELECT count(*) FROM jobs WHERE ${where}`)
@@ -103,6 +104,54 @@ test.for([
     expect(await sweepState(api, 'wake_due_jobs')).toMatchObject({ failures: 0 })
     await db.sql('DROP TRIGGER planted ON jobs')
     while ((await countJobs('NOT scheduled')) < bad + good) await pause()
+  },
+)
+
+/** What makes all jobs due to each of these sweeps, and what it makes of them. */
+const deadlines = [
+  {
+    sweep: 'end_unanswered_cancels',
+    due: `UPDATE jobs SET cancel_requested_at = '${past}', cancel_told_at = '${past}'`,
+    done: "state = 'cancelled'",
+  },
+  {
+    sweep: 'enforce_run_timeouts',
+    due: `UPDATE jobs SET attempt = 1, run_timeout_ms = 1, leased_at = '${past}'`,
+    done: "state = 'failed'",
+  },
+  {
+    sweep: 'expire_transitions',
+    due: `UPDATE jobs SET state = 'waiting', waiting_for = 'transition', stage = 'a', move = 0,
+        executor_id = NULL, epoch = NULL, leased_at = NULL, lease_expires_at = NULL;
+      INSERT INTO stages (job_id, position, name, class_id) SELECT id, 0, 'a', NULL FROM jobs;
+      INSERT INTO transitions (job_id, stage, move, owner, boot_id, token_id, expires_at)
+        SELECT id, 'a', 0, 'o', 'b', 't', '${past}' FROM jobs`,
+    done: "waiting_for = 'decision'",
+  },
+]
+
+test.for(
+  deadlines.flatMap((each) => [
+    { ...each, bad: 1, good: 4, what: 'one' },
+    { ...each, bad: 30, good: 2, what: 'more than one pass tries' },
+  ]),
+)(
+  '$what that cannot be written: $sweep sees to the others, and counts it',
+  async ({ sweep, due, done, bad, good }, { expect }) => {
+    const { api } = await startPastFloor()
+    await insertJobs({ kind: 'good', count: good, owner: 'c', lease: future })
+    await insertJobs({ kind: 'bad', count: bad, owner: 'b', lease: future })
+    // In whichever order it looks, the bad ones come first.
+    await db.sql(
+      `UPDATE jobs SET id = ('ffffffff' || substr(id::text, 9))::uuid WHERE kind = 'good'`,
+    )
+    await plantTrigger(due)
+    while ((await countJobs(`kind = 'good' AND ${done}`)) < good) await pause()
+    expect(await countJobs(`kind = 'bad' AND ${done}`)).toBe(0)
+    while (!((await sweepState(api, sweep)).last_counts.bad_rows > 0)) await pause()
+    expect(await sweepState(api, sweep)).toMatchObject({ failures: 0 })
+    await db.sql('DROP TRIGGER planted ON jobs')
+    while ((await countJobs(done)) < bad + good) await pause()
   },
 )
 

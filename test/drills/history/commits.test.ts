@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../src/dev/embedded-postgres.ts'
+import type { EmbeddedPostgres } from '../../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../../src/sql/migrate.ts'
+import { startOwnPostgres } from '../../support/own-postgres.ts'
 import { parseCommits } from './commits.ts'
 
 /** A server of its own: the shared one has no logical decoding. */
@@ -16,7 +17,7 @@ let order = 0
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'understudy-commits-'))
-  server = await startEmbeddedPostgres({
+  server = await startOwnPostgres({
     folder,
     settings: { wal_level: 'logical', fsync: 'off' },
   })
