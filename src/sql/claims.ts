@@ -97,8 +97,9 @@ async function claimEarliest(
           SELECT claim_at, id FROM jobs
           WHERE class_id = c.class_id AND state = 'available' AND NOT scheduled
             AND cancel_requested_at IS NULL
-          -- one class has its end by its own LIMIT, below
-          ORDER BY claim_at, id LIMIT CASE cardinality($1) WHEN 1 THEN 1 ELSE $5 / cardinality($1) + 1 END
+          -- Twice its share, since others have less than theirs; a single class has its end by its own LIMIT, below.
+          ORDER BY claim_at, id
+          LIMIT CASE cardinality($1) WHEN 1 THEN 1 ELSE least($5, 2 * ($5 / cardinality($1)) + 1) END
         ) f
         ORDER BY f.claim_at, f.id LIMIT $5
       ), head AS MATERIALIZED (
