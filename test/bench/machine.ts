@@ -33,7 +33,9 @@ function commit(): string {
   try {
     return (
       git('rev-parse', '--short', 'HEAD') +
-      (git('status', '--short', '--', ':!docs', ':!test/bench/measured.json') === '' ? '' : ' with uncommitted changes')
+      (git('status', '--short', '--', ':!docs', ':!test/bench/measured.json') === ''
+        ? ''
+        : ' with uncommitted changes')
     )
   } catch {
     return 'unknown'

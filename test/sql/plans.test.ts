@@ -68,7 +68,13 @@ test.each(Object.entries(hotStatements).map(claimOf))('%s %s', async (name) => {
 test.each([
   ...['claim_jobs', 'find_held_under_poll', 'lock_offers_if_unshown', 'probe_claimable'],
   ...['extend_leases_if_held', 'touch_executors_if_current', 'record_progress_if_held'],
-  ...['lock_free_jobs', 'find_ended_leases', 'find_health', 'end_leases_if_fenced', 'wake_due_jobs'],
+  ...[
+    'lock_free_jobs',
+    'find_ended_leases',
+    'find_health',
+    'end_leases_if_fenced',
+    'wake_due_jobs',
+  ],
 ])('%s finds its rows by key though it was planned while all tables were empty', (name) => {
   const hot = hotStatements[name] as HotStatement
   expect(unexpected(hot, fresh.get(name) as Shape)).toEqual([])
