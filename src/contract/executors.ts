@@ -66,7 +66,10 @@ export const HeartbeatAnswer = z
   .object({
     term: PositiveCount,
     heartbeat_ms: PositiveCount.meta({ description: 'When to beat next.' }),
-    held: z.array(HeldJob).meta({ description: 'Yours; their leases are renewed.' }),
+    held: z.array(HeldJob).meta({
+      description:
+        'Yours; their leases are renewed. What is listed and neither here nor revoked is still yours, and was not renewed this time.',
+    }),
     cancel: z.array(NamedJob).meta({ description: 'Stop these and report cancelled.' }),
     revoked: z.array(NamedJob).meta({ description: 'No longer yours; stop, report nothing.' }),
     drain: z.boolean().meta({ description: 'Take no new work.' }),

@@ -225,7 +225,9 @@ export class Executor {
           isRepeatable: true,
           signal: ended,
         })
-        for (const { sent } of inventory) sent()
+        // What was not renewed, because somebody holds its row, is told again.
+        const held = new Set(answer.held.map(({ job_id }) => job_id))
+        for (const { listed, sent } of inventory) if (held.has(listed.job_id)) sent()
         this.#answered(sentAt)
         this.#heed(answer)
         pauseMs = answer.heartbeat_ms

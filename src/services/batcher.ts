@@ -104,7 +104,8 @@ export class Batcher<In, Out> {
       const isAlone = batch.length === 1
       if (isAlone) faults.left -= 1
       if (isAlone || faults.left <= 0 || !isItemFault(error)) {
-        for (const { reject } of batch) reject(error)
+        const why = isAlone || !isItemFault(error) ? error : notTold(error)
+        for (const { reject } of batch) reject(why)
         return
       }
       const half = Math.ceil(batch.length / 2)
@@ -132,4 +133,9 @@ export class Batcher<In, Out> {
     waiting.busy = { since, pauseMs: Math.min(2 * pauseMs, longestPauseMs) }
     setTimeout(() => this.#enter(waiting), pauseMs)
   }
+}
+
+/** For those among whom the items at fault were not found. */
+function notTold(cause: unknown): AppError {
+  return new AppError('database_unavailable', 'the database refuses too much at once', { cause })
 }

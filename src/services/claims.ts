@@ -26,8 +26,8 @@ export interface Claim {
 
 /** How long a job is left alone that cannot be claimed. */
 const restMs = 60_000
-/** Beyond so many it is hardly single rows that are at fault; and each costs transactions that fail. */
-const mostBadRows = 200
+/** Beyond so many, in one claim or in all, it is hardly single rows that are at fault; each costs transactions that fail. */
+const [mostAtOnce, mostBadRows] = [20, 200]
 
 /** Claims, a transaction each. One row that cannot be written, or not be read, never stops those behind it: what fails
  *  is tried again with half of the slots, down to the one job that comes first, which is then left alone for a while. */
@@ -46,6 +46,7 @@ export class Claims {
     bounds: ClaimBounds,
     deal: (tx: Queryable) => Promise<Slot[]>,
   ): Promise<Claim> {
+    const suspects: string[] = []
     for (let most = Number.POSITIVE_INFINITY, isLast = false; ; ) {
       const tried: Tried = { asked: 0 }
       try {
@@ -62,7 +63,7 @@ export class Claims {
         if (!mayBeOneRowsFault(error) || tried.asked === 0) throw error
         // Without a word from the server it may have been committed.
         if (tried.isWritten && sqlState(error) === undefined) throw error
-        if (isLast) this.#putToRest(tried.suspect, error)
+        if (isLast) this.#putToRest(tried.suspect, suspects, error)
         isLast = tried.asked === 1
         most = Math.ceil(tried.asked / 2)
       }
@@ -90,9 +91,12 @@ export class Claims {
     return [...this.#resting.keys()]
   }
 
-  /** Throws where it is not a row that is at fault, as far as can be told. */
-  #putToRest(id: string | undefined, error: unknown): void {
-    if (id === undefined || this.#atRest().length >= mostBadRows) throw error
+  /** Throws where it is not a row that is at fault, as far as can be told; then those that were taken for it are not. */
+  #putToRest(id: string | undefined, suspects: string[], error: unknown): void {
+    if (suspects.length === mostAtOnce) for (const each of suspects) this.#resting.delete(each)
+    if (id === undefined || suspects.length === mostAtOnce) throw error
+    if (this.#atRest().length >= mostBadRows) throw error
+    suspects.push(id)
     this.#resting.set(id, this.#o.clock.monotonic() + restMs)
     this.#o.log.error(
       { err: error, job_id: id },

@@ -10,15 +10,10 @@ import type { Log } from '../log.ts'
 import { tellCancels } from '../sql/cancels.ts'
 import type { Doors } from '../sql/doors.ts'
 import { type HeardExecutor, touchExecutorsIfCurrent } from '../sql/executors.ts'
-import {
-  type ExtendedLease,
-  extendLeasesIfHeld,
-  findStandings,
-  type HeldLease,
-  type JobStanding,
-} from '../sql/leases.ts'
+import { type ExtendedLease, extendLeasesIfHeld, type HeldLease } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { recordProgressIfHeld } from '../sql/progress.ts'
+import { findStandings, type JobStanding } from '../sql/reports.ts'
 import { Batcher, busy } from './batcher.ts'
 import { recordHeard } from './executor-changes.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
@@ -51,6 +46,8 @@ interface Beat {
   told: (HeldLease & { progress: string })[]
   /** What became of each lease that was listed, by its key; of those that others hold just now, nothing yet. */
   found: Map<string, Found>
+  /** Once it has been flushed: nothing newer had been heard before. */
+  wasLatest?: boolean
 }
 
 /** Renewed, and to be stopped for this reason if there is one; or not its own any more. */
@@ -68,7 +65,7 @@ interface Written {
 const rowBytes = 1_000
 
 /** How long a heartbeat waits for rows that others hold. Then it is answered without them: that somebody holds a row is
- *  not that an executor is not heard. */
+ *  not that executors are not heard, unless it is for so long that a lease may end of it. */
 const busyMs = 500
 
 /** Heartbeats: leases that are listed are renewed, offers that are not go back. */
@@ -122,26 +119,29 @@ export class Heartbeats {
     this.#o.directory.learn([...written.current.values()])
     for (const beat of beats) for (const lease of openOf(beat)) note(beat, lease, written)
     const isCurrent = ({ owner }: Beat) => written.current.has(ownerKey(owner))
-    const again = new Set(beats.filter((beat) => isCurrent(beat) && this.#isPatient(beat)))
-    for (const beat of latest.filter((beat) => !again.has(beat))) {
+    const again = new Set(beats.filter((beat) => isCurrent(beat) && this.#isPatient(beat, written)))
+    for (const beat of latest) {
+      beat.wasLatest = true
       const entry = this.#o.directory.find(beat.owner.executor_id)
       if (entry?.epoch === beat.owner.epoch) entry.heardSeq = beat.seq ?? entry.heardSeq
-      this.#giveBackLost(term, beat)
+      if (!again.has(beat)) this.#giveBackLost(term, beat)
     }
     return beats.map((beat) => (again.has(beat) ? busy : this.#answer(term, beat, written)))
   }
 
   /** Whether it waits for more. */
-  #isPatient(beat: Beat): boolean {
+  #isPatient(beat: Beat, { standings }: Written): boolean {
     const open = openOf(beat)
     if (open.length === 0) return false
     if (this.#o.clock.monotonic() - beat.receivedAt < busyMs) return true
-    for (const { job_id, executor_id } of open) {
-      this.#o.log.warn(
-        { job_id, executor_id },
-        'a lease was not renewed: another transaction holds its row',
-      )
-    }
+    const left = open.map(({ job_id }) => standings.get(job_id)?.left_ms ?? 0)
+    // Nobody's fault who beats: no lease ends of it (invariant 7).
+    if (Math.min(...left) < this.#o.leaseTtlMs / 2) this.#o.stalls.note()
+    const { executor_id } = beat.owner
+    this.#o.log.warn(
+      { executor_id, job_id: open[0]?.job_id, leases: open.length },
+      'leases were not renewed: another transaction holds their rows',
+    )
     return false
   }
 
@@ -149,11 +149,11 @@ export class Heartbeats {
    *  given out since, and their progress is old. */
   #latestOf(beats: Beat[]): Beat[] {
     const heard = new Map<string, number>()
-    return beats.filter(({ owner, seq }) => {
+    return beats.filter(({ owner, seq, wasLatest }) => {
       if (seq === undefined) return true
       const key = ownerKey(owner)
       const known = heard.get(key) ?? this.#o.directory.find(owner.executor_id)?.heardSeq ?? -1
-      if (seq <= known) return false
+      if (seq < known || (seq === known && !wasLatest)) return false
       heard.set(key, seq)
       return true
     })
@@ -165,7 +165,9 @@ export class Heartbeats {
     const extended = new Set(rows.map(keyOf))
     const cancels = await this.#tellCancels(tx, term, rows)
     // The last word of a batch on each job, of its holder; one statement may write a row only once.
-    const words = latest.flatMap((beat) => beat.told).filter((item) => extended.has(keyOf(item)))
+    const words = latest
+      .flatMap(({ told, found }) => told.filter((item) => !found.has(keyOf(item))))
+      .filter((item) => extended.has(keyOf(item)))
     const told = new Map(words.map((item) => [item.job_id, item]))
     if (told.size > 0) await recordProgressIfHeld(tx, [...told.values()])
     const missing = listed.filter((lease) => !extended.has(keyOf(lease)))

@@ -54,11 +54,8 @@ export interface PollsOptions {
 /** Payloads and checkpoints of one claim: what stands round them fits into the rest of the cap. */
 const answerBytes = limits.bodyBytes - 512 * 1_024
 
-/**
- * Polls and the claims that answer them. Waiting polls cost no query; whatever makes a job claimable
- * marks its class ready, and one flush at a time serves everybody who waits for a ready class. One
- * flush per term also makes counted limits exact.
- */
+/** Polls and the claims that answer them. Waiting polls cost no query; whatever makes a job claimable marks its class
+ *  ready, and one flush at a time serves everybody who waits for a ready class, which also makes counted limits exact. */
 export class Polls {
   readonly #o: PollsOptions
   readonly #claims: Claims
@@ -137,6 +134,11 @@ export class Polls {
     return !this.#waiting.isEmpty
   }
 
+  /** Nobody may tell when there is something to claim in these: the safety scan looks. */
+  doubt(classIds: number[]): void {
+    for (const id of classIds) this.#inVain.add(id)
+  }
+
   /** The classes that the safety scan has to look at: that somebody waits for, or asked for in vain. */
   takeDoubtful(): number[] {
     const doubtful = [...new Set([...this.#waiting.classes(), ...this.#inVain])]
@@ -196,6 +198,7 @@ export class Polls {
     } catch (error) {
       this.#o.log.warn({ err: error }, 'a claim failed; the safety scan will try again')
       this.#o.ready.drained(group.classIds, this.#o.ready.now())
+      this.doubt(group.classIds)
       // What the server has refused was certainly not done.
       if (sqlState(error) === undefined) this.#isInDoubt = true
     }
@@ -237,7 +240,7 @@ export class Polls {
       )
       if (isDrained) ready.drained(group.classIds, asOf)
       // What there is may all be held, or resting: nobody tells when it is not any more.
-      if (isDrained && rows.length === 0) for (const id of group.classIds) this.#inVain.add(id)
+      if (isDrained && rows.length === 0) this.doubt(group.classIds)
       await this.#deliver(term, polls, rows)
     } finally {
       for (const { waiter } of polls) waiter.unhold()

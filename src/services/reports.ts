@@ -7,9 +7,14 @@ import type { Gate } from '../leader/gate.ts'
 import type { Doors } from '../sql/doors.ts'
 import { findHealth, type HealthRow } from '../sql/executor-health.ts'
 import { sqlState } from '../sql/failure.ts'
-import { endLeasesIfFenced, findStandings, lockFreeJobs } from '../sql/leases.ts'
+import { endLeasesIfFenced, lockFreeJobs } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
-import { findEndedLeases, type LateReportRow, recordLateReports } from '../sql/reports.ts'
+import {
+  findEndedLeases,
+  findStandings,
+  type LateReportRow,
+  recordLateReports,
+} from '../sql/reports.ts'
 import { Batcher, busy } from './batcher.ts'
 import type { Engagements } from './engagements.ts'
 import { countOutcomes } from './executor-changes.ts'

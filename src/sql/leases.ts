@@ -31,8 +31,7 @@ export async function lockJobs(tx: Queryable, ids: string[]): Promise<LockedJob[
   return rows
 }
 
-/** Locks what these executors hold, up to a limit, and waits for nobody: what is left of an older epoch, the sweep takes
- *  back. */
+/** Locks what these executors hold, up to a limit. */
 export async function lockLeasesOfExecutors(
   tx: Queryable,
   executorIds: string[],
@@ -42,7 +41,7 @@ export async function lockLeasesOfExecutors(
     name: 'lock_leases_of_executors',
     text: `SELECT ${lockedColumns} FROM jobs j
       WHERE j.state = 'leased' AND j.executor_id = ANY ($1::text[])
-      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
+      ORDER BY j.id LIMIT $2 FOR NO KEY UPDATE`,
     values: [executorIds, limit],
   })
   return rows
@@ -287,24 +286,6 @@ export async function lockOffersIfUnshown(
         ON j.id = o.job_id AND j.fence = o.fence
       WHERE ${checked("j.state = 'leased' AND j.offered")} ORDER BY j.id FOR NO KEY UPDATE OF j`,
     values: columns(offers, ['job_id', 'fence']),
-  })
-  return rows
-}
-
-export interface JobStanding {
-  id: string
-  state: LockedJob['state']
-  fence: number
-  executor_id: string | null
-  epoch: number | null
-}
-
-/** How jobs stand that an executor believed to hold. */
-export async function findStandings(tx: Queryable, ids: string[]): Promise<JobStanding[]> {
-  const { rows } = await tx.query<JobStanding>({
-    name: 'find_standings',
-    text: 'SELECT id, state, fence, executor_id, epoch FROM jobs WHERE id = ANY ($1::uuid[])',
-    values: [ids],
   })
   return rows
 }

@@ -1,7 +1,29 @@
-import type { LeaseEnd } from '../domain/lease.ts'
+import type { LeaseEnd, LockedJob } from '../domain/lease.ts'
 import { columns } from './columns.ts'
 import type { HeldLease } from './leases.ts'
 import type { Queryable } from './pool.ts'
+
+export interface JobStanding {
+  id: string
+  state: LockedJob['state']
+  fence: number
+  executor_id: string | null
+  epoch: number | null
+  /** Until the lease expires; less than 0: it has. */
+  left_ms: number | null
+}
+
+/** How jobs stand that an executor believed to hold. */
+export async function findStandings(tx: Queryable, ids: string[]): Promise<JobStanding[]> {
+  const { rows } = await tx.query<JobStanding>({
+    name: 'find_standings',
+    text: `SELECT id, state, fence, executor_id, epoch,
+        (extract(epoch FROM lease_expires_at - clock_timestamp()) * 1000)::float8 AS left_ms
+      FROM jobs WHERE id = ANY ($1::uuid[])`,
+    values: [ids],
+  })
+  return rows
+}
 
 export interface EndedLease {
   job_id: string

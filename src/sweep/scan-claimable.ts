@@ -14,10 +14,15 @@ export function scanClaimable(db: Queryable, catalog: ClassCatalog, polls: Polls
       await polls.settleDoubt()
       const doubtful = polls.takeDoubtful()
       if (!polls.isWaitedFor && doubtful.length === 0) return { counts: {} }
-      const { classes, claimable } = await probeClaimable(db, doubtful)
-      if (classes !== catalog.classes.size) await catalog.load()
-      polls.lookAgain()
-      polls.markReady(claimable)
+      try {
+        const { classes, claimable } = await probeClaimable(db, doubtful)
+        if (classes !== catalog.classes.size) await catalog.load()
+        polls.lookAgain()
+        polls.markReady(claimable)
+      } catch (error) {
+        polls.doubt(doubtful)
+        throw error
+      }
       return { counts: {} }
     },
   }

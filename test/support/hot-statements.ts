@@ -153,7 +153,7 @@ export const hotStatements: Record<string, HotStatement> = {
   end_leases_if_fenced: { ask: (db) => leases.endLeasesIfFenced(db, [end]) },
   extend_leases_if_held: { ask: (db) => leases.extendLeasesIfHeld(db, [lease], 1) },
   lock_offers_if_unshown: { ask: (db) => leases.lockOffersIfUnshown(db, [lease]) },
-  find_standings: { ask: (db) => leases.findStandings(db, ids) },
+  find_standings: { ask: (db) => reports.findStandings(db, ids) },
   record_progress_if_held: {
     ask: (db) => recordProgressIfHeld(db, [{ ...lease, progress: '{}' }]),
   },
