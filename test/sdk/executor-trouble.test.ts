@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { JobFailure, UnavailableError } from '../../src/sdk/index.ts'
 import { useDatabase } from '../support/database.ts'
 import { pause } from '../support/pause.ts'
+import { openSession } from '../support/sessions.ts'
 import { type HowToStart, quick, startExecutor } from './start-executor.ts'
 
 /** What a proxy, a handler or a control plane that is gone may do to an executor. */
@@ -43,6 +44,38 @@ test('progress that cannot be sent is thrown back at the handler; heartbeats go 
     { code: 'not_json', message: 'JSON cannot express it: a function' },
   ])
   expect(events.fired.filter(({ type }) => type === 'trouble')).toEqual([])
+})
+
+test('progress that was not taken, since somebody held the row, is told again', async () => {
+  const [mayTell, mayEnd] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const toldAgain = Promise.withResolvers<void>()
+  let told = 0
+  const { client, submit, settled } = await start(
+    {
+      handler: async (context) => {
+        await mayTell.promise
+        context.progress({ at: 1 })
+        await mayEnd.promise
+        return context.signal.aborted
+      },
+    },
+    ({ name, body }) => {
+      if (name === 'heartbeat' && body.assignments[0]?.progress) told += 1
+      if (told === 2) toldAgain.resolve()
+      return undefined
+    },
+  )
+  const id = await submit()
+  const other = await openSession(db.url)
+  while ((await client.getJob(id)).state !== 'leased') await pause()
+  await other.query('BEGIN')
+  await other.query('SELECT FROM jobs WHERE id = $1 FOR UPDATE', [id])
+  mayTell.resolve()
+  await toldAgain.promise
+  await other.query('ROLLBACK')
+  while ((await client.getJob(id)).progress === null) await pause()
+  mayEnd.resolve()
+  expect(await settled(id)).toMatchObject({ state: 'succeeded', result: false })
 })
 
 test('progress that the control plane refuses costs no heartbeat but its own', async () => {
