@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { pause } from '../support/pause.ts'
 import { openSession } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
@@ -82,6 +83,26 @@ test('a row that is held for long: its heartbeat is answered without it, and nob
   expect(app.wiring.stalls.now() - since).toBeGreaterThanOrEqual(450)
   await other.query('ROLLBACK')
   expect(await api.heartbeat(id, epoch, [lease, free])).toMatchObject({ held: [lease, free] })
+})
+
+test('invariant 7: a row is held until its lease is about to expire: no lease is taken back meanwhile', async () => {
+  const { api, held, other } = await startHeld(1)
+  const [{ id, epoch, lease } = { id: '', epoch: 0, lease: { job_id: '', fence: 0 } }] = held
+  await other.query('ROLLBACK')
+  await db.sql(
+    "UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '5 s' WHERE id = $1",
+    [lease.job_id],
+  )
+  await other.query('BEGIN')
+  await other.query('SELECT FROM jobs WHERE id = $1 FOR UPDATE', [lease.job_id])
+  const floorOf = async () => {
+    const sql = 'SELECT extract(epoch FROM max(deadline_floor_at)) AS floor FROM terms'
+    return Number((await other.query<{ floor: string }>(sql)).rows[0]?.floor)
+  }
+  const before = await floorOf()
+  expect(await api.heartbeat(id, epoch, [lease])).toMatchObject({ held: [], revoked: [] })
+  // No lease is taken back before it.
+  while ((await floorOf()) <= before) await pause()
 })
 
 test('a row that is held for long: its report is told to come back, and the rest of it is done', async () => {
