@@ -125,9 +125,10 @@ export class Batcher<In, Out> {
   #flushAgain(waiting: Waiting<In, Out>): void {
     const { since, pauseMs } = waiting.busy ?? { since: performance.now(), pauseMs: firstPauseMs }
     if (performance.now() - since > patienceMs) {
-      waiting.reject(
-        new AppError('database_unavailable', 'another transaction holds what this needs'),
-      )
+      // With a cause, so that it is told in the log: somebody has forgotten a transaction.
+      const cause = new Error(`a row was held for ${patienceMs} ms`)
+      const why = 'another transaction holds what this needs'
+      waiting.reject(new AppError('database_unavailable', why, { cause }))
       return
     }
     waiting.busy = { since, pauseMs: Math.min(2 * pauseMs, longestPauseMs) }

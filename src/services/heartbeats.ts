@@ -118,8 +118,11 @@ export class Heartbeats {
     // Whatever a commit of unknown outcome did to them, memory knows by the next beat.
     this.#o.directory.learn([...written.current.values()])
     for (const beat of beats) for (const lease of openOf(beat)) note(beat, lease, written)
-    const isCurrent = ({ owner }: Beat) => written.current.has(ownerKey(owner))
-    const again = new Set(beats.filter((beat) => isCurrent(beat) && this.#isPatient(beat, written)))
+    const incomplete = beats.filter(
+      (beat) => openOf(beat).length > 0 && written.current.has(ownerKey(beat.owner)),
+    )
+    const again = new Set(incomplete.filter((beat) => this.#mayWait(beat)))
+    for (const beat of incomplete) if (!again.has(beat)) this.#tellHeld(beat, written)
     for (const beat of latest) {
       beat.wasLatest = true
       const entry = this.#o.directory.find(beat.owner.executor_id)
@@ -129,11 +132,13 @@ export class Heartbeats {
     return beats.map((beat) => (again.has(beat) ? busy : this.#answer(term, beat, written)))
   }
 
-  /** Whether it waits for more. */
-  #isPatient(beat: Beat, { standings }: Written): boolean {
+  #mayWait({ receivedAt }: Beat): boolean {
+    return this.#o.clock.monotonic() - receivedAt < busyMs
+  }
+
+  /** Others hold rows that this heartbeat was to renew, and it is answered without them. */
+  #tellHeld(beat: Beat, { standings }: Written): void {
     const open = openOf(beat)
-    if (open.length === 0) return false
-    if (this.#o.clock.monotonic() - beat.receivedAt < busyMs) return true
     const left = open.map(({ job_id }) => standings.get(job_id)?.left_ms ?? 0)
     // Nobody's fault who beats: no lease ends of it (invariant 7).
     if (Math.min(...left) < this.#o.leaseTtlMs / 2) this.#o.stalls.note()
@@ -142,7 +147,6 @@ export class Heartbeats {
       { executor_id, job_id: open[0]?.job_id, leases: open.length },
       'leases were not renewed: another transaction holds their rows',
     )
-    return false
   }
 
   /** Without those that were overtaken by a newer one, or are repeated: their inventory may lack what was
@@ -208,15 +212,14 @@ export class Heartbeats {
       switches: {},
     }
     for (const lease of beat.listed) {
-      const [named, found] = [
-        { job_id: lease.job_id, fence: lease.fence },
-        beat.found.get(keyOf(lease)),
-      ]
+      const found = beat.found.get(keyOf(lease))
+      const named = { job_id: lease.job_id, fence: lease.fence }
       if (!found) continue
       if ('revoked' in found) answer.revoked.push({ ...named, reason: found.revoked })
       else answer.held.push(named)
-      if ('cancel' in found && found.cancel !== undefined)
+      if ('cancel' in found && found.cancel !== undefined) {
         answer.cancel.push({ ...named, reason: found.cancel })
+      }
     }
     return answer
   }

@@ -26,8 +26,8 @@ export function isItemFault(error: unknown): boolean {
   return state !== undefined && !nobodysFault.test(state)
 }
 
-/** The same, where a row that cannot be read is nobody's but the database's: the driver has its own errors for these.
- *  Only for what is all done in one transaction. */
+/** The same, and what the driver cannot read of a row, for which it has no class. Only for what is all done in one
+ *  transaction that was not committed. */
 export function mayBeOneRowsFault(error: unknown): boolean {
   return !(error instanceof AppError) && (sqlState(error) === undefined || isItemFault(error))
 }
