@@ -90,7 +90,8 @@ export class Client {
   }
 
   /** Submits a job. Without an idempotency key it gets a random one, so that a lost answer is asked for
-   *  again and never makes a second job. Throws ApiError idempotency_mismatch, invalid_request, … */
+   *  again and never makes a second job. Of the submits of one client 64 are under way at once, the others wait for
+   *  their turn, as long as `patienceMs`. Throws ApiError idempotency_mismatch, invalid_request, … */
   submit(job: JobSubmitInput): Promise<SubmitAnswer> {
     const body = withKey(job)
     return this.#call({
@@ -99,6 +100,7 @@ export class Client {
       body,
       headers: keyHeader(body),
       timeoutMs: this.#replicas > 1 ? submitMs : tryMs,
+      takesTurn: true,
     })
   }
 
@@ -109,6 +111,7 @@ export class Client {
       path: '/v1/jobs/batch',
       body: { jobs: jobs.map(withKey) },
       timeoutMs: 30_000,
+      takesTurn: true,
     })
   }
 

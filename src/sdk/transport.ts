@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../clock.ts'
 import { ApiError, type ProblemBody, toProblem, UnavailableError } from './errors.ts'
 import { textOf } from './json.ts'
 import type { ReplicaList, Stay } from './replica-list.ts'
+import { Turns } from './turns.ts'
 
 export interface Call {
   method: 'GET' | 'POST' | 'DELETE'
@@ -18,6 +19,8 @@ export interface Call {
   isRepeatable: boolean
   /** A long poll: it is given up when another request finds that its replica is gone. */
   isParked?: boolean
+  /** It waits while as many such calls as may are under way. */
+  takesTurn?: boolean
   signal?: AbortSignal | undefined
 }
 
@@ -54,6 +57,10 @@ const unsentCodes = new Set([
  *  an edge machine, too. */
 const slowestLine = 32
 
+/** How many calls that take turns are under way at once. Whatever waited for the end of an outage would else be sent in
+ *  one moment, take longer than each try may, and so be sent again, for nothing: a fleet of executors is not heard then. */
+const mostAtOnce = 64
+
 /** Refusals that are about the moment: the request came too slowly, or its address guessed too often. */
 const passing = new Set([408, 429])
 
@@ -71,6 +78,7 @@ export class Transport {
   readonly #token: string
   readonly #clock: Clock
   readonly #closed = new AbortController()
+  readonly #turns: Turns
   readonly #agent = new Agent({
     connect: { timeout: 1_000 },
     headersTimeout: 0,
@@ -85,6 +93,7 @@ export class Transport {
       throw new TypeError('the token must be printable ASCII characters without blanks')
     }
     this.#clock = clock
+    this.#turns = new Turns(mostAtOnce, clock)
   }
 
   /** What still runs, or is called afterwards, rejects. */
@@ -100,8 +109,10 @@ export class Transport {
     let round = 0
     let hintMs: number | undefined
     for (let moved = 0; ; ) {
+      if (call.takesTurn) await this.#takeTurn(call, until)
       const stay = this.#replicas.current
       const outcome = await this.#try(stay, call, body)
+      if (call.takesTurn) this.#turns.end()
       if (outcome.type === 'answer') return accepted<T>(outcome)
       call.signal?.throwIfAborted()
       this.#closed.signal.throwIfAborted()
@@ -115,6 +126,15 @@ export class Transport {
       if (this.#clock.monotonic() + pauseMs > until) throw unavailable(stay, outcome)
       await this.#clock.sleep(pauseMs, call.signal, this.#closed.signal)
     }
+  }
+
+  /** A turn is for one try: who pauses leaves it to others. */
+  async #takeTurn({ signal }: Call, until: number): Promise<void> {
+    const leftMs = until - this.#clock.monotonic()
+    if (await this.#turns.take(leftMs, signal, this.#closed.signal)) return
+    signal?.throwIfAborted()
+    this.#closed.signal.throwIfAborted()
+    throw new UnavailableError(`${mostAtOnce} requests before this one were not served in time`)
   }
 
   /** A replica that recovers is about to serve: stay with it. */
