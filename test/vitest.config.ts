@@ -9,7 +9,7 @@ export default defineConfig({
     exclude: ['test/system/**', 'test/runbooks/**'],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
-    maxWorkers: 3,
+    maxWorkers: 4,
     // A worker loads the modules once. Files share nothing else: what a test starts ends with it, and each file has a
     // database of its own.
     isolate: false,
