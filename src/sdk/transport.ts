@@ -106,35 +106,44 @@ export class Transport {
   async call<T>(call: Call): Promise<T> {
     const body = call.body === undefined ? null : JSON.stringify(call.body)
     const until = this.#clock.monotonic() + call.patienceMs
-    let round = 0
-    let hintMs: number | undefined
-    for (let moved = 0; ; ) {
-      if (call.takesTurn) await this.#takeTurn(call, until)
-      const stay = this.#replicas.current
-      const outcome = await this.#try(stay, call, body)
-      if (call.takesTurn) this.#turns.end()
+    for (let retry = 0; ; ) {
+      const { stay, outcome, hintMs } = await this.#inTurn(call, until, () =>
+        this.#askAround(call, body),
+      )
       if (outcome.type === 'answer') return accepted<T>(outcome)
       call.signal?.throwIfAborted()
       this.#closed.signal.throwIfAborted()
       if (outcome.mayBeDone && !call.isRepeatable) throw unavailable(stay, outcome)
-      const hasMoved = this.#moveOn(stay, outcome)
-      hintMs = outcome.retryAfterMs ?? hintMs
-      if (hasMoved) moved += 1
-      if (hasMoved && moved % this.#replicas.length !== 0) continue
-      const pauseMs = hintMs ?? fullJitter(round++, backoff)
-      hintMs = undefined
+      const pauseMs = hintMs ?? fullJitter(retry++, backoff)
       if (this.#clock.monotonic() + pauseMs > until) throw unavailable(stay, outcome)
       await this.#clock.sleep(pauseMs, call.signal, this.#closed.signal)
     }
   }
 
-  /** A turn is for one try: who pauses leaves it to others. */
-  async #takeTurn({ signal }: Call, until: number): Promise<void> {
+  /** A turn is for one round: who pauses leaves it to others. */
+  async #inTurn<T>({ takesTurn, signal }: Call, until: number, round: () => Promise<T>) {
+    if (!takesTurn) return round()
     const leftMs = until - this.#clock.monotonic()
-    if (await this.#turns.take(leftMs, signal, this.#closed.signal)) return
-    signal?.throwIfAborted()
-    this.#closed.signal.throwIfAborted()
-    throw new UnavailableError(`${mostAtOnce} requests before this one were not served in time`)
+    if (!(await this.#turns.take(leftMs, signal, this.#closed.signal))) {
+      signal?.throwIfAborted()
+      this.#closed.signal.throwIfAborted()
+      throw new UnavailableError(`${mostAtOnce} requests before this one were not served in time`)
+    }
+    return await round().finally(() => this.#turns.end())
+  }
+
+  /** Asks one replica after the other: each once, until one answers or none is better than the last. */
+  async #askAround(call: Call, body: string | null) {
+    let hintMs: number | undefined
+    for (let left = this.#replicas.length; ; left -= 1) {
+      const stay = this.#replicas.current
+      const outcome = await this.#try(stay, call, body)
+      if (outcome.type === 'answer') return { stay, outcome }
+      hintMs = outcome.retryAfterMs ?? hintMs
+      const isOver = call.signal?.aborted || this.#closed.signal.aborted
+      if (isOver || (outcome.mayBeDone && !call.isRepeatable)) return { stay, outcome, hintMs }
+      if (!this.#moveOn(stay, outcome) || left === 1) return { stay, outcome, hintMs }
+    }
   }
 
   /** A replica that recovers is about to serve: stay with it. */
