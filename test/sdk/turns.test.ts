@@ -60,6 +60,32 @@ test('whoever had no turn in time fails without having asked, and takes no turn 
   await Promise.all(again)
 })
 
+test('a turn is for a round: whom one replica refuses asks the next before anybody who waits', async () => {
+  const standby: ServerResponse[] = []
+  const all = Promise.withResolvers<void>()
+  const refusing = await listen((request, response) => {
+    request.resume()
+    if (standby.push(response) === 64) all.resolve()
+  })
+  const moved = Promise.withResolvers<unknown>()
+  const serving = await listen((request, response) => {
+    request.resume()
+    moved.resolve(request.headers['idempotency-key'])
+    response.end('{"job":{}}')
+  })
+  const client = new Client({ urls: [refusing, serving], token: 'token' })
+  onTestFinished(() => client.close())
+  const submits = Array.from({ length: 65 }, (_, n) =>
+    client.submit({ kind: 'k', idempotency_key: `${n}` }),
+  )
+  await all.promise
+  const first = standby.find(({ req }) => req.headers['idempotency-key'] === '0')
+  first?.writeHead(503).end('{"code":"controller_standby"}')
+  expect(await moved.promise).toBe('0')
+  for (const response of standby) if (response !== first) response.end('{"job":{}}')
+  await Promise.all(submits)
+})
+
 test('a client that is closed lets nobody wait for a turn', async () => {
   const { client, holds } = await reluctant()
   const submits = Array.from({ length: 100 }, () => client.submit({ kind: 'k' }))
