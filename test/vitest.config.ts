@@ -14,8 +14,8 @@ export default defineConfig({
     // database of its own.
     isolate: false,
     // Only to end what hangs: nothing is judged by how long it takes.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     // A test that passes only when it is run again is a bug that was found.
     retry: 0,
     allowOnly: false,

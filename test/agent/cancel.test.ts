@@ -14,8 +14,9 @@ test('invariant 6: a cancel stops the command, which ignores SIGTERM, and cleans
     `trap '' TERM; echo $$ > started; while :; do sleep 0.05; done`,
     {
       flags: [
+        // The cleaning has as long, too, and its shell must first start.
         '--cancel-grace-ms',
-        '200',
+        '3000',
         '--on-cancel',
         'kill -0 $(cat started) 2>/dev/null || echo "$UNDERSTUDY_JOB_ID $UNDERSTUDY_CANCEL_REASON" > cleaned',
       ],

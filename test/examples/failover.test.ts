@@ -3,15 +3,16 @@ import { useDatabase } from '../support/database.ts'
 import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 import { history, settled, startExample } from './example.ts'
-import { quick } from './pair.ts'
+import { startFlakyProxy } from './flaky-proxy.ts'
+import { beatOften, patient } from './pair.ts'
 
 const db = useDatabase()
 const files = ['agent.py', 'agent.sh']
 
 /** The first leads, the second waits for the lock. */
 async function startBoth(): Promise<[TestReplica, TestReplica]> {
-  const first = await startActive(db, quick)
-  const second = await startReplica(db, quick)
+  const first = await startActive(db, patient)
+  const second = await startReplica(db, patient)
   await second.events.wait('standing')
   return [first, second]
 }
@@ -20,7 +21,8 @@ test.each(files)(
   '%s: the active loses its lock while a job runs: it is finished under its fence, once',
   async (file) => {
     const [first, second] = await startBoth()
-    const example = await startExample(file, first.api, [first.api.url, second.api.url])
+    const proxies = [first, second].map(({ api }) => startFlakyProxy(api.url, beatOften))
+    const example = await startExample(file, first.api, await Promise.all(proxies))
     const { id } = await first.api.submit({ kind: 'wait', queue: example.id })
     await example.said(`running ${id} 1`)
     await db.terminate(`understudy ${first.app.identity.name} lock`)

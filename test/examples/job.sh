@@ -13,9 +13,11 @@ case $UNDERSTUDY_KIND in
   hopeless) echo '{"code":"no_cat","message":"there is no cat","retryable":false}' && exit 1 ;;
   large) printf '"' && head -c 300000 /dev/zero | tr '\0' x && echo '"' ;;
   wait) until [ -e "$GO" ]; do [ -e "$RUNS" ] || exit 1; sleep 0.02; done && echo '{"waited":true}' ;;
-  # Its child ignores SIGTERM; it does not.
+  # Its child ignores SIGTERM, from its first moment; it does not.
   orphan)
-    (trap '' TERM && while [ -e "$RUNS" ]; do sleep 0.02; done) &
+    trap '' TERM
+    while [ -e "$RUNS" ]; do sleep 0.02; done &
+    trap - TERM
     echo "child $!" >&2
     wait
     ;;

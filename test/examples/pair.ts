@@ -4,9 +4,14 @@ import { createLog } from '../../src/log.ts'
 import { Api } from '../support/api.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { adminToken } from '../support/replica.ts'
+import type { Meddle } from './flaky-proxy.ts'
 
-/** So that tests need not wait long for heartbeats. */
-export const quick = { UNDERSTUDY_HEARTBEAT_MS: '600' }
+/** An offer goes back after two heartbeats this far apart that do not list it: further than a busy machine stalls. */
+export const patient = { UNDERSTUDY_HEARTBEAT_MS: '6000' }
+
+/** So that tests need not wait long for heartbeats all the same. */
+export const beatOften: Meddle = ({ name }, answer) =>
+  name === 'heartbeat' ? { ...answer, heartbeat_ms: 300 } : answer
 
 async function start(db: TestDatabase, name: string) {
   const config = loadConfig({
@@ -14,7 +19,10 @@ async function start(db: TestDatabase, name: string) {
     UNDERSTUDY_PORT: '0',
     UNDERSTUDY_NAME: name,
     UNDERSTUDY_ADMIN_TOKEN: adminToken,
-    ...quick,
+    // As `startReplica` has them.
+    UNDERSTUDY_TRUST_WINDOW_MS: '8000',
+    UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '12000',
+    ...patient,
   })
   const app = await createApp(config, createLog('silent', { name }), { unreadyMs: 0 })
   return { api: new Api(await app.start(), adminToken), stop: () => app.stop() }

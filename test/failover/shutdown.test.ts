@@ -14,7 +14,7 @@ import { tempFolder } from '../support/temp.ts'
 const db = useDatabase()
 
 /** What is bounded by ten seconds, on a busy machine. */
-const longestMs = 13_000
+const longestMs = 20_000
 
 /** Asks the process to stop, and waits for its end. */
 async function stop({ process: replica }: ServeProcess, signal: 'SIGTERM' | 'SIGINT') {

@@ -5,6 +5,7 @@ import { LogLines } from '../support/log-lines.ts'
 import { pause } from '../support/pause.ts'
 import { RawConnection } from '../support/raw.ts'
 import { adminToken, startActive } from '../support/replica.ts'
+import { stillClock } from '../support/still-clock.ts'
 
 const db = useDatabase()
 const auth = `Authorization: Bearer ${adminToken}`
@@ -53,7 +54,7 @@ test('invariant 7: beyond the spare connections a new one is closed unheard, whi
   const { api, app } = await startActive(
     db,
     { ...env, UNDERSTUDY_SWEEP_INTERVAL_MS: '600000' },
-    { edge },
+    { edge, clock: stillClock },
     logged,
   )
   await fill(api)
@@ -105,7 +106,11 @@ test('one connection cannot park more requests than it may', async () => {
 })
 
 test('who asks for too much at once on one connection, without a token, holds up no lease', async () => {
-  const { api, app } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '600000' })
+  const { api, app } = await startActive(
+    db,
+    { UNDERSTUDY_SWEEP_INTERVAL_MS: '600000' },
+    { clock: stillClock },
+  )
   const { stalls } = app.wiring
   stalls.settle(stalls.unsettled)
   const beat = 'POST /v1/executors/x/heartbeat HTTP/1.1\r\nHost: x\r\n\r\n'

@@ -22,15 +22,25 @@ afterAll(async () => {
   for (const role of roles) await db.sql(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
 })
 
+/** What a session lives under until it has set its own may not be so short that a slow start ends it. */
 const hostile: Record<string, string> = {
-  idle_session_timeout: '300ms',
-  statement_timeout: '200ms',
+  idle_session_timeout: '5s',
+  statement_timeout: '6s',
   lock_timeout: '5ms',
   idle_in_transaction_session_timeout: '5ms',
-  transaction_timeout: '50ms',
+  transaction_timeout: '6s',
   synchronous_commit: 'off',
   default_transaction_isolation: 'serializable',
   DateStyle: 'German, DMY',
+}
+
+/** The lock session idles between two pings for longer than it may by their settings; the rest holds together. */
+const seldomPings = {
+  UNDERSTUDY_LEADER_PING_MS: '5500',
+  UNDERSTUDY_TRUST_WINDOW_MS: '14000',
+  UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '15000',
+  UNDERSTUDY_SELF_FENCE_MS: '30000',
+  UNDERSTUDY_LEASE_TTL_MS: '60000',
 }
 
 /** The URL of a role of its own, no superuser, whose sessions in this database start out with `hostile`,
@@ -75,8 +85,8 @@ test.for(['role', 'database'] as const)(
   'whatever a DBA set on the %s, replicas lead, serve and fail over',
   async (where, { expect }) => {
     const url = await makeHostile(where)
-    const first = await startActive({ url })
-    const second = await startReplica({ url })
+    const first = await startActive({ url }, seldomPings)
+    const second = await startReplica({ url }, seldomPings)
     const queue = `q-${randomUUID().slice(0, 8)}`
     const executor = `e-${randomUUID().slice(0, 8)}`
     const epoch = await first.api.register(executor, { queues: [queue] })
@@ -84,8 +94,9 @@ test.for(['role', 'database'] as const)(
     const [given] = await first.api.poll(executor, epoch)
     const held = { job_id: job.id, fence: given?.fence }
     await second.events.wait('standing')
-    // Longer than a session may idle, or a statement take, by their settings.
-    await db.sql('SELECT pg_sleep(1)')
+    // Longer than from one ping to the next, and so than a session may idle by their settings.
+    await db.sql('SELECT pg_sleep(6)')
+    expect(first.events.fired.map(({ type }) => type)).not.toContain('ended')
     await db.terminate(`understudy ${first.app.identity.name} lock`)
     await second.api.untilActive()
     expect((await second.api.heartbeat(executor, epoch, [held])).held).toEqual([held])

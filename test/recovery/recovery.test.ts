@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { expect, test } from 'vitest'
+import type { Seams } from '../../src/app.ts'
 import type { Assignment } from '../../src/contract/executors.ts'
 import { useDatabase } from '../support/database.ts'
 import { pause } from '../support/pause.ts'
 import { startActive, startReplica, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
+import { untilLost } from '../support/stand.ts'
 
 const db = useDatabase()
 
@@ -15,9 +17,17 @@ async function untilServed() {
   while ((await db.sql<{ served_at: string | null }>(latest))[0]?.served_at === null) await pause()
 }
 
+/** Its lock session waits for the lock, now: to have stood once is not to stand. */
+async function untilWaits({ app }: TestReplica) {
+  const waiting = `SELECT FROM pg_locks JOIN pg_stat_activity a USING (pid)
+    WHERE locktype = 'advisory' AND NOT granted AND a.application_name = $1 AND a.datname = current_database()`
+  const name = `understudy ${app.identity.name} lock`
+  while ((await db.sql(waiting, [name])).length === 0) await pause()
+}
+
 /** The leader's lock session ends, as in a crash; the other leads. */
 async function failOver(from: TestReplica, to: TestReplica) {
-  await to.events.wait('standing')
+  await untilWaits(to)
   const terms = to.events.fired.filter(({ type }) => type === 'promoted').length
   await db.terminate(`understudy ${from.app.identity.name} lock`)
   while (to.events.fired.filter(({ type }) => type === 'promoted').length === terms) {
@@ -36,15 +46,35 @@ async function untilBlocked(session: pg.Client) {
   while ((await session.query(waiting)).rows.length === 0) await pause()
 }
 
-async function start(more: Record<string, string> = {}) {
+async function start(more: Record<string, string> = {}, seams: Seams = {}) {
   const env = { UNDERSTUDY_SWEEP_INTERVAL_MS: '50', ...more }
   const first = await startActive(db, env)
-  const second = await startReplica(db, env)
+  const second = await startReplica(db, env, seams)
   await second.api.untilReady()
   const queue = `q-${randomUUID().slice(0, 8)}`
   const executor = `e-${randomUUID().slice(0, 8)}`
   const epoch = await first.api.register(executor, { queues: [queue] })
   return { first, second, queue, executor, epoch }
+}
+
+/** The second leads, and does not recover before `goOn` is called: the first is gone for good, and hears nobody. */
+async function startAndEndFirst() {
+  const held = Promise.withResolvers<void>()
+  const duties: Seams['duties'] = (own) => ({
+    ...own,
+    recover: async (term, lost) => {
+      await Promise.race([held.promise, untilLost(term, lost)])
+      await own.recover(term, lost)
+    },
+  })
+  const { first, second, queue, executor, epoch } = await start({}, { duties })
+  const job = await first.api.submit({ queue })
+  const [assignment] = await first.api.poll(executor, epoch)
+  await untilServed()
+  await db.terminate(`understudy ${first.app.identity.name} lock`)
+  await first.events.wait('lost')
+  await first.app.stop()
+  return { second, executor, epoch, job, held: heldOf(assignment), goOn: held.resolve }
 }
 
 test('leases, epochs and fences hold over a failover: heartbeat and report go on as before', async () => {
@@ -98,45 +128,34 @@ test('an offer of the term before that nobody shows is found by the successor, a
 })
 
 test('invariant 7: a lease that ran out while nobody led gets one full TTL', async () => {
-  const { first, second, queue, executor, epoch } = await start()
-  const job = await first.api.submit({ queue })
-  const [assignment] = await first.api.poll(executor, epoch)
-  await untilServed()
+  const { second, executor, epoch, job, held, goOn } = await startAndEndFirst()
   // It ran out a moment after the term before was last able to hear anybody.
   await db.sql(
     `UPDATE jobs SET lease_expires_at =
-        (SELECT max(served_at) FROM terms) + interval '2 seconds' WHERE id = $1`,
+        (SELECT max(served_at) FROM terms) + interval '1 millisecond' WHERE id = $1`,
     [job.id],
   )
   await db.sql("UPDATE terms SET deadline_floor_at = served_at - interval '1 minute'")
-  await failOver(first, second)
-  await db.sql('SELECT pg_sleep(2.2)')
-  const sweeps = (await second.api.get('/v1/status')).body.sweeps
-  const expiry = sweeps.find(({ name }: { name: string }) => name === 'expire_leases')
-  expect(expiry.runs).toBeGreaterThan(5)
+  goOn()
+  await second.api.untilActive()
+  const runs = async () => {
+    const { sweeps } = (await second.api.get('/v1/status')).body
+    return sweeps.find(({ name }: { name: string }) => name === 'expire_leases')?.runs ?? 0
+  }
+  while ((await runs()) <= 5) await pause()
   expect(await second.api.job(job.id)).toMatchObject({ state: 'leased', fence: 1, lost_leases: 0 })
-  const held = { job_id: job.id, fence: assignment?.fence }
   expect((await second.api.heartbeat(executor, epoch, [held])).held).toEqual([held])
 })
 
 test('a lease that had run out while executors could be heard is taken back in recovery', async () => {
-  const { first, second, queue, executor, epoch } = await start()
-  const job = await first.api.submit({ queue })
-  await first.api.poll(executor, epoch)
-  await untilServed()
-  // The floor of the first term holds its own sweeps back; it is gone before it ends.
+  const { second, job, goOn } = await startAndEndFirst()
   await db.sql(
     `UPDATE jobs SET lease_expires_at = (SELECT max(served_at) FROM terms) - interval '1 minute'
       WHERE id = $1`,
     [job.id],
   )
-  await db.sql("ALTER TABLE terms ADD CONSTRAINT planted CHECK (recovery = '[]') NOT VALID")
-  await db.terminate(`understudy ${first.app.identity.name} lock`)
-  await first.events.wait('lost')
-  await db.sql(
-    "UPDATE terms SET deadline_floor_at = served_at - interval '1 minute', recovery = '[]'",
-  )
-  await db.sql('ALTER TABLE terms DROP CONSTRAINT planted')
+  await db.sql("UPDATE terms SET deadline_floor_at = served_at - interval '1 minute'")
+  goOn()
   await second.api.untilActive()
   expect(await second.api.job(job.id)).toMatchObject({
     state: 'available',

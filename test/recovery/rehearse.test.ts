@@ -19,8 +19,10 @@ test('a standby keeps open the sessions that it would lead with, and opens them 
   const client = await leader.connect()
   const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
   client.release()
+  // Between two looks it may have been replaced already.
+  const removed = new Promise((resolve) => leader.once('remove', resolve))
   await db.sql('SELECT pg_terminate_backend($1)', [rows[0]?.pid])
-  while (leader.totalCount === 4) await sleep(1)
+  await removed
   await untilOpen(standby, 4)
   expect((await standby.api.get('/health/live')).body.controller_state).toBe('standby')
 })

@@ -20,7 +20,7 @@ export function call(urls: string[], more: Partial<Call> = {}, sleeps: number[] 
   const answer = transport.call<unknown>({
     method: 'POST',
     path: '/x',
-    timeoutMs: 1_000,
+    timeoutMs: 30_000,
     patienceMs: 60_000,
     isRepeatable: true,
     ...more,

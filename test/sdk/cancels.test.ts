@@ -146,8 +146,8 @@ test('sections that overlap are one, and no report comes before their end', asyn
   expect(critical_until).not.toBe(null)
   goOn.resolve()
   expect((await settled(id)).state).toBe('cancelled')
-  expect(story.filter((line) => line !== 'reported')).toHaveLength(story.length - 1)
-  expect(story.at(-1)).toBe('reported')
+  // A report that is not answered in time is told once more; nothing else comes after it.
+  expect(new Set(story.slice(story.indexOf('reported')))).toEqual(new Set(['reported']))
   expect(story.indexOf('left', story.indexOf('second in'))).toBeGreaterThan(
     story.indexOf('second out'),
   )

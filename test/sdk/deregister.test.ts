@@ -44,9 +44,17 @@ test('one that cannot say so ends all the same, within a second', async () => {
 })
 
 test('one that was refused, or could not report all, says nothing', async () => {
-  const { api, ended, events, executorId } = await startExecutor(db, { handler: async () => null })
+  let asked = 0
+  const { api, ended, events, executorId } = await startExecutor(
+    db,
+    { handler: async () => null },
+    ({ name }) => {
+      if (name === 'deregister') asked += 1
+      return undefined
+    },
+  )
   await events.wait('served')
   await api.register(executorId)
   await expect(ended).rejects.toMatchObject({ code: 'stale_epoch' })
-  expect(await stateOf(api, executorId)).toBe('healthy')
+  expect(asked).toBe(0)
 })

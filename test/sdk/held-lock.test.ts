@@ -1,9 +1,16 @@
-import { expect, test } from 'vitest'
+import { beforeEach, expect, test, vi } from 'vitest'
 import { type HeldLock, UnavailableError } from '../../src/sdk/index.ts'
 import { holding, startClient, startHeld } from '../support/held-lock.ts'
 
 /** How long a holder believes to hold its lock, whatever becomes of its renewals. A renewal is good for 15 s, of
  *  which 3 s are kept, and 3 s go to the grace. */
+
+/** Each try has a timeout by the machine's clock, which the hand clock does not turn: here none is over. */
+beforeEach(() => {
+  const endless = () => new AbortController().signal
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockImplementation(endless)
+  return () => timeout.mockRestore()
+})
 
 const stateOf = ({ stopping, over, end }: HeldLock) => [stopping.aborted, over.aborted, end]
 const isHeld = [false, false, undefined]

@@ -200,7 +200,7 @@ test('a token is shown without the blanks around it; one that no header can carr
   await transport.call({
     method: 'GET',
     path: '/x',
-    timeoutMs: 1_000,
+    timeoutMs: 30_000,
     patienceMs: 0,
     isRepeatable: true,
   })

@@ -128,6 +128,9 @@ test('bulk cancel: the jobs and the audit are one write', async () => {
 
 test('invariant 6: critical, entered: a cancel waits from its commit on', async () => {
   const { cut, hold, cancel, critical, beat, standing, end } = await start()
+  // The ceiling of a section goes by it: so far ahead a replica that stalls does not move it.
+  await db.sql("UPDATE terms SET deadline_floor_at = clock_timestamp() + interval '1 hour'")
+  const begunAt = (id: string) => db.sql('SELECT critical_entered_at FROM jobs WHERE id = $1', [id])
   await cutEverywhere('critical, entered', cut, {
     prepare: async () => ({ held: await hold(), isServed: false }),
     act: async (given) => {
@@ -137,7 +140,9 @@ test('invariant 6: critical, entered: a cancel waits from its commit on', async 
       if (isServed) expect(await standing(held.job_id)).toMatchObject({ critical: true })
       const { body } = await untilServed(() => critical(held, true))
       expect(body).toMatchObject({ critical_until: expect.any(String), cancel: null })
+      const since = await begunAt(held.job_id)
       expect((await critical(held, true)).body).toEqual(body)
+      expect(await begunAt(held.job_id)).toEqual(since)
       await cancel(held.job_id)
       expect((await beat(held)).cancel).toEqual([])
       await end(held.job_id)

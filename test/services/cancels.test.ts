@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { untilServed } from '../support/cuts.ts'
 import { useDatabase } from '../support/database.ts'
 import { startEffects } from '../support/effects.ts'
 import { pause } from '../support/pause.ts'
-import { adminToken, startReplica } from '../support/replica.ts'
+import { adminToken, startReplica, waitForLocks } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 
 const db = useDatabase()
@@ -174,7 +175,7 @@ test('invariant 6: of many cancels and one claim each job has one story', async 
   const { executor, epoch } = await executorOf()
   const [assignments, answers] = await Promise.all([
     api.poll(executor, epoch, { max: 30 }),
-    Promise.all(jobs.map(({ id }) => cancel(id))),
+    Promise.all(jobs.map(({ id }) => untilServed(() => cancel(id)))),
   ])
   for (const [index, { id }] of jobs.entries()) {
     const state = answers[index]?.body.job.state
@@ -216,7 +217,8 @@ test('a job that waits for an operator is cancelled; what is in doubt stays in d
 })
 
 test('a doubt that came while a cancel waited for the row holds nothing', async () => {
-  const { api, queue, cancel, effects } = await startCancels()
+  const { api, app, queue, cancel, effects } = await startCancels()
+  waitForLocks(app)
   const job = await api.submit({ queue })
   const other = await openSession(db.url)
   await other.query(`SET understudy.door = 'test'; BEGIN`)

@@ -18,7 +18,7 @@ async function startWaiting(more: Record<string, unknown> = {}) {
   // Its class of jobs is known from here on.
   await worker.submit()
   expect(await worker.report('succeeded', ...(await worker.poll()))).toHaveLength(1)
-  const waiting = worker.post('poll', { epoch, wait_ms: 10_000, ...more })
+  const waiting = worker.post('poll', { epoch, wait_ms: 20_000, ...more })
   while (app.wiring.waitList.count('poll') === 0) await pause()
   return { worker, waiting }
 }

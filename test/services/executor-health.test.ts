@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
-import { startWorker } from '../support/health.ts'
+import { patient, startWorker, Worker } from '../support/health.ts'
+import { waitForLocks } from '../support/replica.ts'
 import { openSession, untilAnyWaiting } from '../support/sessions.ts'
+import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
 
@@ -136,7 +138,9 @@ test('reports of one batch count in order, and each change is told', async () =>
 })
 
 test('no claim goes by a health that a report is just changing', async () => {
-  const worker = await startWorker(db)
+  const { api, app, queue, executor, epoch } = await startWork(db, patient)
+  waitForLocks(app)
+  const worker = new Worker(api, queue, executor, epoch)
   await worker.work('failed', 2)
   await worker.submit(6)
   const [last] = await worker.poll({ max: 1 })

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { Reason } from '../../src/contract/explain.ts'
 import { useDatabase } from '../support/database.ts'
 import { codesOf, reasonsOf, silence } from '../support/explain.ts'
 import { patient } from '../support/health.ts'
@@ -7,6 +8,16 @@ import { startReplica } from '../support/replica.ts'
 import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
+
+/** Moves the floor of the term, and returns it. */
+async function setFloor(ahead: string): Promise<string> {
+  const [row] = await db.sql<{ floor: Date }>(
+    `UPDATE terms SET deadline_floor_at = clock_timestamp() + $1::interval
+      WHERE term = (SELECT term FROM leader) RETURNING deadline_floor_at AS floor`,
+    [ahead],
+  )
+  return new Date(row?.floor ?? '').toISOString()
+}
 
 /** A job that an executor was given. */
 async function startLeased(env: Record<string, string> = {}, more: Record<string, unknown> = {}) {
@@ -34,6 +45,8 @@ test('an offer is on its way until it is shown; then the job runs', async () => 
 test('a cancel waits for a critical section, then to be told, then for the answer', async () => {
   const { api, executor, epoch, job, fence, beat, reasons } = await startLeased()
   await beat()
+  // So far ahead that no stall on a busy machine moves it meanwhile, and the ceiling with it.
+  await setFloor('1 hour')
   const critical = (enter: object) =>
     api.must(
       200,
@@ -61,26 +74,31 @@ test('a cancel waits for a critical section, then to be told, then for the answe
   ])
 })
 
+/** The reasons that say that its executor is silent. A replica that stalls on a busy machine gives everybody time to be
+ *  heard: then it is made silent again. */
+async function untilSilent(reasons: () => Promise<Reason[]>, make: () => Promise<void>) {
+  for (;;) {
+    await make()
+    const found = await reasons()
+    if (found[0]?.code === 'executor_silent') return found
+    await pause()
+  }
+}
+
 test('invariant 7: a silent executor keeps its lease until the floor of the term at the earliest', async () => {
   const { executor, job, beat, reasons, codes } = await startLeased()
   await beat()
-  await silence(db, executor, 170_000)
+  await silence(db, executor, 120_000)
   expect(await codes()).toEqual(['running'])
-  await silence(db, executor, 200_000)
-  const { lease_expires_at } = (await reasons()).at(-1)?.facts ?? {}
-  expect((await reasons())[0]).toMatchObject({
-    code: 'executor_silent',
-    facts: { executor_id: executor, reclaim_at: lease_expires_at },
+  const first = await untilSilent(reasons, () => silence(db, executor, 200_000))
+  const { lease_expires_at } = first.at(-1)?.facts ?? {}
+  expect(first[0]?.facts).toMatchObject({ executor_id: executor, reclaim_at: lease_expires_at })
+  let floor: string | undefined
+  const [silent] = await untilSilent(reasons, async () => {
+    floor = await setFloor('90 seconds')
+    await db.sql('UPDATE jobs SET lease_expires_at = clock_timestamp() WHERE id = $1', [job.id])
   })
-  const [{ floor } = { floor: '' }] = await db.sql<{ floor: Date }>(
-    `UPDATE terms SET deadline_floor_at = clock_timestamp() + interval '90 seconds'
-      WHERE term = (SELECT term FROM leader) RETURNING deadline_floor_at AS floor`,
-  )
-  await db.sql('UPDATE jobs SET lease_expires_at = clock_timestamp() WHERE id = $1', [job.id])
-  expect((await reasons())[0]).toMatchObject({
-    code: 'executor_silent',
-    facts: { reclaim_at: new Date(floor).toISOString() },
-  })
+  expect(silent?.facts).toMatchObject({ reclaim_at: floor })
 })
 
 test('a job that runs on past its timeout says until when', async () => {
@@ -90,13 +108,12 @@ test('a job that runs on past its timeout says until when', async () => {
     "UPDATE jobs SET leased_at = clock_timestamp() - interval '2 seconds' WHERE id = $1",
     [job.id],
   )
-  const [{ floor } = { floor: '' }] = await db.sql<{ floor: Date }>(
-    'SELECT deadline_floor_at AS floor FROM terms JOIN leader USING (term)',
-  )
+  // No stall moves that one.
+  const floor = await setFloor('1 hour')
   expect(await reasons()).toMatchObject([
     {
       code: 'past_run_timeout',
-      facts: { run_timeout_ms: 1_000, ends_at: new Date(floor).toISOString() },
+      facts: { run_timeout_ms: 1_000, ends_at: floor },
     },
     { code: 'running' },
   ])
@@ -104,6 +121,7 @@ test('a job that runs on past its timeout says until when', async () => {
 
 test('without an active replica nobody is called silent, and nothing is taken back at a time', async () => {
   const { api } = await startReplica(db, { UNDERSTUDY_ROLE: 'api', ...patient })
+  await api.untilReady()
   const leased = await startLeased()
   await leased.beat()
   await leased.api.post(`/v1/jobs/${leased.job.id}/cancel`, {})

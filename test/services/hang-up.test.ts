@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startHttpProxy } from '../support/http-proxy.ts'
 import { pause } from '../support/pause.ts'
+import { waitForLocks } from '../support/replica.ts'
 import { openSession, untilAnyWaiting } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
@@ -13,6 +14,7 @@ const goneBack = { state: 'available', scheduled: false, attempt: 0, lost_leases
 
 test('a hang-up seen while its claim is under way: the job goes back at once, unspent', async () => {
   const { api, app, queue, executor, epoch } = await startWork(db)
+  waitForLocks(app)
   const hangUp = new AbortController()
   const path = `/v1/executors/${executor}/poll`
   const blocker = await openSession(db.url)
@@ -53,5 +55,6 @@ test('a hang-up seen only after its claim was committed: inventory finds the off
     await api.post(`/v1/executors/${executor}/heartbeat`, { epoch, seq })
   }
   expect(await api.job(job.id)).toMatchObject(goneBack)
-  expect(await api.poll(executor, epoch)).toMatchObject([{ job_id: job.id, attempt: 1, fence: 3 }])
+  const [again] = await api.poll(executor, epoch, { wait_ms: 20_000 })
+  expect(again).toMatchObject({ job_id: job.id, attempt: 1, fence: 3 })
 })

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { Assignment } from '../../src/contract/executors.ts'
 import { useDatabase } from '../support/database.ts'
 import { pause } from '../support/pause.ts'
+import { waitForLocks } from '../support/replica.ts'
 import { openSession, untilAnyWaiting } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
@@ -11,7 +12,8 @@ const heartbeatMs = 50
 /** An executor with a job, whose heartbeats arrive in any order. */
 async function start() {
   const work = await startWork(db, { UNDERSTUDY_HEARTBEAT_MS: String(heartbeatMs) })
-  const { api, queue, executor, epoch } = work
+  const { api, app, queue, executor, epoch } = work
+  waitForLocks(app)
   const { id } = await api.submit({ queue })
   const [job] = (await api.poll(executor, epoch)) as [Assignment]
   const lease = { job_id: id, fence: job.fence }
@@ -45,7 +47,7 @@ test('a heartbeat that was overtaken shows and renews what it lists, and its pro
   expect(body).toMatchObject({ held: [lease], revoked: [] })
   expect((await api.job(id)).progress).toBe('newer')
   const renewed =
-    "SELECT lease_expires_at > clock_timestamp() + interval '20 s' AS is_renewed FROM jobs WHERE id = $1"
+    "SELECT lease_expires_at > clock_timestamp() + interval '5 s' AS is_renewed FROM jobs WHERE id = $1"
   expect(await db.sql(renewed, [id])).toEqual([{ is_renewed: true }])
 })
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
+import { patient } from '../support/health.ts'
 import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
@@ -28,7 +29,7 @@ test('a heartbeat renews what it lists and names what is no longer held', async 
   expect(answer.heartbeat_ms).toBeGreaterThanOrEqual(4_500)
   expect(answer.heartbeat_ms).toBeLessThanOrEqual(5_500)
   const [row] = await db.sql(
-    `SELECT lease_expires_at > clock_timestamp() + interval '25 seconds' AS renewed
+    `SELECT lease_expires_at > clock_timestamp() + interval '5 seconds' AS renewed
       FROM jobs WHERE id = $1`,
     [job.id],
   )
@@ -77,12 +78,12 @@ test('an offer that two heartbeats far enough apart do not list goes back and sp
   })
   const { body } = await api.get(`/v1/jobs/${job.id}/attempts`)
   expect(body.attempts).toMatchObject([{ fence: 1, outcome: 'undelivered' }])
-  const [again] = await api.poll(executor, epoch)
+  const [again] = await api.poll(executor, epoch, { wait_ms: 20_000 })
   expect(again).toMatchObject({ job_id: job.id, attempt: 1, fence: 3 })
 })
 
 test('heartbeats in a row that do not list an offer give nothing back: they may have been on their way', async () => {
-  const { api, queue, executor, epoch } = await startWork(db)
+  const { api, queue, executor, epoch } = await startWork(db, patient)
   const job = await api.submit({ queue })
   await api.poll(executor, epoch)
   for (let n = 0; n < 5; n += 1) await api.heartbeat(executor, epoch)

@@ -4,13 +4,13 @@ import type { Role } from '../../src/contract/tokens.ts'
 import type { Answer, Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
 import { age, Claimant, lockName } from '../support/locks.ts'
-import { startActive, startReplica } from '../support/replica.ts'
+import { startActive, startReplica, waitForLocks } from '../support/replica.ts'
 import { openSession, pidOf, untilWaiting } from '../support/sessions.ts'
 
 const db = useDatabase()
 
 async function start() {
-  const { api } = await startActive(db)
+  const { api, app } = await startActive(db)
   const name = lockName()
   const claimant = (owner?: string, boot?: string) => new Claimant(api, name, owner, boot)
   const look = async () => (await api.must(200, api.get(`/v1/locks/${name}`))).body.lock
@@ -18,7 +18,7 @@ async function start() {
     const created = await api.must(201, api.post('/v1/tokens', { name: 't', role }))
     return api.as(created.body.token)
   }
-  return { api, name, claimant, look, asRole }
+  return { api, app, name, claimant, look, asRole }
 }
 
 const codeOf = ({ status, body }: Answer) => `${status} ${body.code ?? ''}`.trim()
@@ -64,8 +64,8 @@ test('a lock that is held for longer than its TTL is held as long as it is renew
   const { name, claimant, look } = await start()
   const holder = claimant()
   const fence = await holder.take({ ttl_ms: 12_000 })
-  for (let round = 0; round < 3; round += 1) {
-    await age(db, name, '11 s')
+  for (let round = 0; round < 4; round += 1) {
+    await age(db, name, '4 s')
     const { status, body } = await holder.renew(fence)
     expect([status, body]).toMatchObject([200, { fence, renew_ms: 4_000, valid_ms: 12_000 }])
     const { renewed_at, expires_at, ends_at } = await look()
@@ -81,10 +81,10 @@ test('a heartbeat that is stale frees the lock long before its TTL has passed', 
   const { body } = await holder.acquire({ ttl_ms: 600_000 })
   expect(body).toMatchObject({ fence: 1, renew_ms: 5_000, valid_ms: 15_000 })
   expect(Date.parse(body.ends_at) - Date.parse(body.expires_at)).toBe(585_000)
-  await age(db, name, '14 s')
+  await age(db, name, '5 s')
   expect(codeOf(await claimant().acquire())).toBe('409 lock_held')
   expect((await look()).state).toBe('held')
-  await age(db, name, '2 s')
+  await age(db, name, '11 s')
   expect((await look()).state).toBe('stale')
   expect(await claimant().take()).toBe(2)
   expect(codeOf(await holder.renew(1))).toBe('409 stale_fence')
@@ -95,7 +95,7 @@ test('a stale lock that nobody has taken is saved by a late renewal, until its T
   const { name, claimant, look } = await start()
   const holder = claimant()
   const fence = await holder.take({ ttl_ms: 60_000 })
-  await age(db, name, '59 s')
+  await age(db, name, '30 s')
   expect((await holder.renew(fence)).body).toMatchObject({ fence })
   expect((await look()).state).toBe('held')
   await age(db, name, '61 s')
@@ -202,7 +202,8 @@ test('a lock that is tied to a job is free when the job ends, and is not given f
 })
 
 test('invariant 8: a job that was submitted while an acquire waited for the row is not taken for one that is gone', async () => {
-  const { api, name, claimant } = await start()
+  const { api, app, name, claimant } = await start()
+  waitForLocks(app)
   const holder = claimant()
   await holder.release(await holder.take())
   const blocker = await openSession(db.url)

@@ -79,6 +79,7 @@ test('the same owner and boot get the same token; of many who begin at once, on 
   const { on } = await startPipelines(db)
   const standby = await startReplica(db)
   await standby.events.wait('standing')
+  await standby.api.untilReady()
   const { job, token, expires_at } = await begun(on)
   expect((await on.begin(job.id, 'a', { ceiling_ms: 1 })).body).toEqual({ token, expires_at })
   const other = await on.submit(stages)

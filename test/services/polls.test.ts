@@ -3,6 +3,7 @@ import type pg from 'pg'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { pause } from '../support/pause.ts'
+import { waitForLocks } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
@@ -33,7 +34,8 @@ test('a poll takes no more than max, the highest priority and then the oldest fi
 })
 
 test('100 polls at once never share a job', async () => {
-  const { api, queue } = await startWork(db)
+  const { api, app, queue } = await startWork(db)
+  const { waitList } = app.wiring
   const jobs = Array.from({ length: 60 }, () => ({ kind: 'test', queue }))
   const executors = await Promise.all(
     Array.from({ length: 100 }, async (_, n) => {
@@ -41,22 +43,25 @@ test('100 polls at once never share a job', async () => {
       return { id, epoch: await api.register(id, { queues: [queue] }) }
     }),
   )
-  const polls = executors.map(({ id, epoch }) => api.poll(id, epoch, { wait_ms: 1_500 }))
+  const polls = executors.map(({ id, epoch }) => api.poll(id, epoch, { wait_ms: 20_000 }))
+  while (waitList.count('poll') < 100) await pause()
   await api.must(200, api.post('/v1/jobs/batch', { jobs }))
+  while (waitList.count('poll') > 40) await pause()
+  waitList.end('poll')
   const given = (await Promise.all(polls)).flat().map(({ job_id }) => job_id)
   expect(given).toHaveLength(60)
   expect(new Set(given).size).toBe(60)
 })
 
 test('a few jobs go to many executors rather than all to the first', async () => {
-  const { api, queue, executor, epoch } = await startWork(db)
+  const { api, app, queue, executor, epoch } = await startWork(db)
   const other = `${executor}-2`
   const otherEpoch = await api.register(other, { queues: [queue] })
   const polls = [
-    api.poll(executor, epoch, { max: 10, wait_ms: 5_000 }),
-    api.poll(other, otherEpoch, { max: 10, wait_ms: 5_000 }),
+    api.poll(executor, epoch, { max: 10, wait_ms: 20_000 }),
+    api.poll(other, otherEpoch, { max: 10, wait_ms: 20_000 }),
   ]
-  await db.sql('SELECT 1')
+  while (app.wiring.waitList.count('poll') < 2) await pause()
   await api.post('/v1/jobs/batch', { jobs: [1, 2].map(() => ({ kind: 'test', queue })) })
   expect((await Promise.all(polls)).map(({ length }) => length)).toEqual([1, 1])
 })
@@ -78,8 +83,9 @@ test('an executor gets only what its queues and labels can serve', async () => {
 
 test('a delayed job is given when it is due, not before', async () => {
   const { api, queue, executor, epoch } = await startWork(db)
-  const job = await api.submit({ queue, delay_ms: 300 })
+  await api.submit({ queue, delay_ms: 3_600_000 })
   expect(await api.poll(executor, epoch)).toEqual([])
+  const job = await api.submit({ queue, delay_ms: 300 })
   const [assignment] = await api.poll(executor, epoch, { wait_ms: 20_000 })
   expect(assignment?.job_id).toBe(job.id)
   const [row] = await db.sql('SELECT leased_at >= run_at AS in_time FROM jobs WHERE id = $1', [
@@ -147,13 +153,19 @@ test('a poll brings as many payloads as fit into an answer, and the next one bri
 })
 
 test('clients that wait for Postgres keep no executor waiting', async () => {
-  const { api, executor, epoch } = await startWork(db, { UNDERSTUDY_POOL_SIZE: '2' })
+  const { api, app, executor, epoch } = await startWork(db, {
+    UNDERSTUDY_POOL_SIZE: '2',
+    // One that looks at classes would wait for them, too, and heartbeats for that one.
+    UNDERSTUDY_SWEEP_INTERVAL_MS: '3600000',
+  })
+  waitForLocks(app)
   const blocker = await openSession(db.url)
   await blocker.query('BEGIN; LOCK TABLE classes IN ACCESS EXCLUSIVE MODE')
   let isRead = false
   const reads = [1, 2, 3].map(() =>
-    api.get('/v1/jobs').then(() => {
-      isRead = true
+    api.get('/v1/jobs').then(({ status }) => {
+      // Those that wait for a session are told to come back after a while.
+      if (status === 200) isRead = true
     }),
   )
   await untilWaiting(blocker)

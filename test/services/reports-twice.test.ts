@@ -13,6 +13,7 @@ async function startPair(jobs: number) {
   const active = await startActive(db)
   const standby = await startReplica(db)
   await standby.events.wait('standing')
+  await standby.api.untilReady()
   const queue = `q-${randomUUID().slice(0, 8)}`
   const epoch = await active.api.register(queue, { queues: [queue] })
   const submits = Array.from({ length: jobs }, () => ({ kind: 'x', queue }))

@@ -37,16 +37,15 @@ async function startFleet() {
 }
 
 test('64 executors of as many hosts are served by one claim', async () => {
-  const { log, register, startPoll, submit } = await startFleet()
+  const { app, log, register, startPoll, submit } = await startFleet()
   const ids = Array.from({ length: 64 }, (_, n) => `e-${n}`)
-  const polls: Promise<unknown[]>[] = []
-  for (const id of ids) {
-    await register(id, { host: id })
-    polls.push((await startPoll(id)).poll)
-  }
+  for (const id of ids) await register(id, { host: id })
+  const polls = await Promise.all(ids.map((id) => startPoll(id)))
+  while (app.wiring.waitList.count('poll') < 64) await pause()
   log.take()
   await submit(...ids.map(() => ({})))
-  expect((await Promise.all(polls)).map(({ length }) => length)).toEqual(ids.map(() => 1))
+  const given = await Promise.all(polls.map(({ poll }) => poll))
+  expect(given.map(({ length }) => length)).toEqual(ids.map(() => 1))
   expect(log.take().filter((statement) => statement === 'claim_jobs')).toHaveLength(1)
 })
 

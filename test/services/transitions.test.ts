@@ -30,6 +30,7 @@ test('of 50 who move a job at once, on both replicas, one does, and the rest are
   const { on } = await startPipelines(db)
   const standby = await startReplica(db)
   await standby.events.wait('standing')
+  await standby.api.untilReady()
   const elsewhere = on.as(standby.api)
   const job = await on.submit([manual('approve'), { name: 'deploy' }, manual('after')])
   const answers = await Promise.all(
@@ -196,6 +197,7 @@ test('of many with one key, on both replicas, all are answered with the one move
   const { on } = await startPipelines(db)
   const standby = await startReplica(db)
   await standby.events.wait('standing')
+  await standby.api.untilReady()
   const job = await on.submit([manual('a'), manual('b')])
   const answers = await Promise.all(
     [on, on.as(standby.api)].flatMap((each) =>

@@ -143,7 +143,13 @@ function rendezvous(parties: number): [Promise<void>, () => Promise<void>] {
 
 test('an exhausted pool answers unavailable within its timeout instead of queueing for ever', async () => {
   const held = Promise.withResolvers<void>()
-  const holders = [1, 2, 3].map(() => doors.asClient(() => held.promise))
+  const holders = [1, 2, 3].map(() =>
+    doors.asClient(async (tx) => {
+      // They hold on for as long as the one that comes last is refused.
+      await tx.query({ text: 'SET LOCAL idle_in_transaction_session_timeout = 0' })
+      await held.promise
+    }),
+  )
   await expect(doors.asClient(async () => 'in')).rejects.toMatchObject({
     code: 'database_unavailable',
   })

@@ -12,7 +12,7 @@ const waiting = 199_000
 const executors = 10_000
 const classes = 40
 
-/** Not more at once than a session of the tests is waited for. */
+/** So many at once. */
 const slice = 20_000
 
 const id = (n: string) => `('01980000-0000-7000-8000-' || lpad(to_hex(${n}), 12, '0'))::uuid`

@@ -20,6 +20,13 @@ export interface ServeProcess {
   logFile: string
 }
 
+/** A busy machine may stall a process for a while. One that freezes is replaced soon enough all the same: before an
+ *  executor fences itself. */
+const patience = {
+  UNDERSTUDY_TRUST_WINDOW_MS: '8000',
+  UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '9000',
+}
+
 /** `understudy serve` as a process of its own, killed when the test ends. */
 export async function launchServe(
   db: Pick<TestDatabase, 'url'>,
@@ -34,7 +41,7 @@ export async function launchServe(
     databaseUrl: db.url,
     adminToken,
     logFile,
-    env,
+    env: { ...patience, ...env },
   })
   onTestFinished(async () => {
     replica.kill('SIGKILL')

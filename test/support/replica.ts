@@ -52,6 +52,21 @@ export async function startReplica(
   return { app, api: new Api(url, adminToken), events }
 }
 
+const endless =
+  'SET lock_timeout = 0; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0'
+
+/** From here on what its pools ask waits for the locks that a test holds, however long the test takes. Asked by each
+ *  session before what it is taken from its pool for. */
+export function waitForLocks({ pools }: Pick<App, 'pools'>): void {
+  for (const pool of Object.values(pools)) {
+    pool.on('acquire', (client) => {
+      const ours = client as unknown as { connectionParameters: { query_timeout: number } }
+      ours.connectionParameters.query_timeout = 0
+      client.query(endless).catch(() => undefined)
+    })
+  }
+}
+
 /** A replica that leads and serves. */
 export async function startActive(
   db: Pick<TestDatabase, 'url'>,

@@ -4,12 +4,12 @@ import { onTestFinished } from 'vitest'
 import { createLog } from '../../src/log.ts'
 import { createDoors } from '../../src/sql/doors.ts'
 import { openPool } from '../../src/sql/pool.ts'
-import { connectionOptions } from '../../src/sql/session.ts'
+import { connectionOptions, poolSettings } from '../../src/sql/session.ts'
 import { pause } from './pause.ts'
 
 /** For what tests open themselves: nothing is judged by how long a busy machine takes for that. */
 export function patientOptions(url: string, name: string): pg.ClientConfig {
-  return { ...connectionOptions(url, name), connectionTimeoutMillis: 0 }
+  return { ...connectionOptions(url, name), connectionTimeoutMillis: 0, query_timeout: 0 }
 }
 
 /** A bare session, as a frozen replica's would be: no settings, no pool. */
@@ -66,6 +66,14 @@ export async function promoteByHand(
   return rows[0]?.term ?? 0
 }
 
+/** However long a writer is held up: what ends it is its successor, never a timeout of its own. */
+const noTimeouts = {
+  ...poolSettings,
+  lock_timeout: '0',
+  statement_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+}
+
 /** A replica that leads, as its parts: the lock session, and the doors with the pool behind them. */
 export async function reign(url: string) {
   const replicaId = randomUUID()
@@ -76,9 +84,12 @@ export async function reign(url: string) {
     url,
     name: 'old leader',
     size: 3,
+    settings: noTimeouts,
     log: createLog('silent'),
     onRefusedSettings: () => undefined,
   })
+  // Nor may the driver give up on one.
+  pool.options.query_timeout = 0
   onTestFinished(() => pool.end())
   const doors = createDoors({ leader: pool, client: pool })
   return {

@@ -9,13 +9,18 @@ import { useDatabase } from '../support/database.ts'
 import { pause } from '../support/pause.ts'
 import { startActive, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
+import { stillClock } from '../support/still-clock.ts'
 import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
 
 async function start(env: Record<string, string> = {}) {
   await db.sql('DELETE FROM executors')
-  const { api } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50', ...env })
+  const { api } = await startActive(
+    db,
+    { UNDERSTUDY_SWEEP_INTERVAL_MS: '50', ...env },
+    { clock: stillClock },
+  )
   while ((await sweepState(api)) === undefined) await pause() // its first run sets the term's floor
   const queue = `q-${randomUUID().slice(0, 8)}`
   const executor = `e-${randomUUID().slice(0, 8)}`

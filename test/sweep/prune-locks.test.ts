@@ -6,6 +6,7 @@ import { createReader } from '../../src/sql/pool.ts'
 import { pruneLocks } from '../../src/sweep/prune-locks.ts'
 import { useDatabase } from '../support/database.ts'
 import { age, Claimant, lockName } from '../support/locks.ts'
+import { pause } from '../support/pause.ts'
 import { startActive } from '../support/replica.ts'
 import { openSession, pidOf, untilWaiting } from '../support/sessions.ts'
 
@@ -15,6 +16,12 @@ const db = useDatabase()
 
 async function start() {
   const { api, app } = await startActive(db)
+  // Its own first run is over, and the next is a minute away: what is pruned is what the test prunes.
+  const hasRun = async () =>
+    (await api.get('/v1/status')).body.sweeps.some(
+      ({ name }: { name: string }) => name === 'prune_locks',
+    )
+  while (!(await hasRun())) await pause()
   const names = async () =>
     (await db.sql<{ name: string }>('SELECT name FROM locks ORDER BY name')).map(({ name }) => name)
   return { api, app, names }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { createLog } from '../../src/log.ts'
 import { createDoors } from '../../src/sql/doors.ts'
@@ -7,8 +8,9 @@ import { listOverrunLeases, lockOverrunLeases } from '../../src/sql/run-timeouts
 import { enforceRunTimeouts } from '../../src/sweep/enforce-run-timeouts.ts'
 import { useDatabase } from '../support/database.ts'
 import { pause } from '../support/pause.ts'
+import { startActive } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
-import { startWork } from '../support/work.ts'
+import { stillClock } from '../support/still-clock.ts'
 
 const db = useDatabase()
 
@@ -27,7 +29,14 @@ const passFloor = () =>
 
 /** A job that an executor holds, and goes on to be heard of. */
 async function startRunning(more: Record<string, unknown> = {}, env: Record<string, string> = {}) {
-  const { api, app, queue, executor, epoch } = await startWork(db, env)
+  const { api, app } = await startActive(
+    db,
+    { UNDERSTUDY_SWEEP_INTERVAL_MS: '50', ...env },
+    { clock: stillClock },
+  )
+  const queue = `q-${randomUUID().slice(0, 8)}`
+  const executor = `e-${randomUUID().slice(0, 8)}`
+  const epoch = await api.register(executor, { queues: [queue] })
   // The floor is set, and nothing else will move it.
   while (!((await api.get('/v1/status')).body.reaper?.deferrals.promotion > 0)) await pause()
   const job = await api.submit({ queue, run_timeout_ms: 1_000, ...more })

@@ -5,6 +5,7 @@ import { Worker } from '../support/health.ts'
 import { pause } from '../support/pause.ts'
 import { startActive, type TestReplica } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
+import { stillClock } from '../support/still-clock.ts'
 
 const db = useDatabase()
 
@@ -16,7 +17,11 @@ const isHeld = 'SELECT FROM terms WHERE deadline_floor_at > clock_timestamp()'
 /** The default heartbeat and lease TTL: suspect after 15 s, lost after 30 s. */
 async function start() {
   await db.sql('DELETE FROM executors')
-  const { api, app } = await startActive(db, { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' })
+  const { api, app } = await startActive(
+    db,
+    { UNDERSTUDY_SWEEP_INTERVAL_MS: '50' },
+    { clock: stillClock },
+  )
   while ((await sweepOf(api)) === undefined) await pause() // the gate is open, and the floor set
   const register = async () => {
     const name = `e-${randomUUID().slice(0, 8)}`

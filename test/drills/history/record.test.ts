@@ -10,7 +10,7 @@ import { tempFolder } from '../../support/temp.ts'
 import { Recorder, recordRequests } from './record.ts'
 
 /** Asks a server that answers so, and returns what was written down of it. */
-async function record(url: string, timeoutMs = 5_000) {
+async function record(url: string, signal?: AbortSignal) {
   const file = join(tempFolder('record'), 'history.jsonl')
   const recorder = new Recorder(file)
   const end = recordRequests(recorder, 'somebody')
@@ -22,7 +22,7 @@ async function record(url: string, timeoutMs = 5_000) {
       dispatcher: agent,
       method: 'POST',
       body: '{"kind":"k"}',
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: signal ?? null,
     })
     await answer.body.text()
   } catch {
@@ -34,8 +34,8 @@ async function record(url: string, timeoutMs = 5_000) {
   return lines.map((line) => JSON.parse(line))
 }
 
-const recordFrom = async (handler: RequestListener, timeoutMs?: number) =>
-  record(await listen(handler), timeoutMs)
+const recordFrom = async (handler: RequestListener, signal?: AbortSignal) =>
+  record(await listen(handler), signal)
 
 const invoke = {
   ...{ type: 'invoke', op: 'somebody:1', actor: 'somebody', method: 'POST', path: '/v1/jobs' },
@@ -101,7 +101,12 @@ test('an answer that breaks off is lost, and may have been carried out', async (
 })
 
 test('no answer in time: lost, and may have been carried out', async () => {
-  const events = await recordFrom((incoming) => incoming.resume(), 100)
+  const late = new AbortController()
+  // Once it is here it was sent.
+  const events = await recordFrom((incoming) => {
+    incoming.resume()
+    late.abort()
+  }, late.signal)
   expect(events).toMatchObject([invoke, { type: 'lost', wasSent: true }])
 })
 
