@@ -25,7 +25,7 @@ import type { Queryable } from '../sql/pool.ts'
 import { type Actor, type AuditedAction, audit } from './audit.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
 import { mostLeasesTakenBack } from './executors.ts'
-import type { Lane } from './lane.ts'
+import { Lane } from './lane.ts'
 import type { LeaseEnds } from './lease-ends.ts'
 import type { Polls } from './polls.ts'
 import { requireServing } from './serving.ts'
@@ -54,6 +54,8 @@ interface Asked {
  *  next goes by its memory, which changes with the commit. */
 export class ExecutorHealth {
   readonly #o: ExecutorHealthOptions
+  /** Before the lane: of a fleet that goes at once each claim waits for one executor, and not for all. */
+  readonly #turns = new Lane()
 
   constructor(options: ExecutorHealthOptions) {
     this.#o = options
@@ -177,7 +179,7 @@ export class ExecutorHealth {
     fn: (inTransaction: <R>(run: (tx: Queryable) => Promise<R>) => Promise<R>) => Promise<T>,
   ): Promise<T> {
     const { lane, gate, doors, polls } = this.#o
-    return await lane.run(async () => {
+    const act = async () => {
       const term = requireServing(gate)
       try {
         return await fn((run) => doors.asLeader(term, run))
@@ -189,7 +191,8 @@ export class ExecutorHealth {
         }
         throw error
       }
-    })
+    }
+    return await this.#turns.run(() => lane.run(act))
   }
 }
 

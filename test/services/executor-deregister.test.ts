@@ -3,6 +3,9 @@ import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { startWorker, type Worker } from '../support/health.ts'
 import { pause } from '../support/pause.ts'
+import { waitForLocks } from '../support/replica.ts'
+import { openSession } from '../support/sessions.ts'
+import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
 
@@ -117,4 +120,35 @@ test('invariant 6: a job that is being cancelled does not come back when its exe
   await api.must(200, api.post(`/v1/jobs/${id}/cancel`, {}))
   await api.must(200, worker.post('deregister', { epoch }))
   expect((await api.job(id)).state).toBe('cancelled')
+})
+
+test('a fleet that goes at once keeps nobody waiting: jobs are given out between two that leave', async () => {
+  const { api, app, queue, executor, epoch } = await startWork(db)
+  const fleet: [id: string, epoch: number][] = []
+  for (let n = 0; n < 60; n += 1) {
+    const id = `${queue}-leaves-${n}`
+    fleet.push([id, await api.register(id, { queues: ['elsewhere'] })])
+  }
+  await api.submit({ queue })
+  waitForLocks(app)
+  const other = await openSession(db.url)
+  await other.query('BEGIN')
+  await other.query('SELECT FROM executors WHERE executor_id = $1 FOR UPDATE', [fleet[0]?.[0]])
+  let gone = 0
+  const leave = async ([id, epoch]: (typeof fleet)[number]) => {
+    await api.must(200, api.post(`/v1/executors/${id}/deregister`, { epoch }))
+    gone += 1
+  }
+  const leaving = fleet.map(leave)
+  const waiting = `SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'`
+  while ((await db.sql(waiting)).length === 0) await pause()
+  const polled = api.poll(executor, epoch, { wait_ms: 20_000 })
+  // So that it has come, too.
+  for (let n = 0; n < 5; n += 1) await api.get('/health/live')
+  expect(gone).toBe(0)
+  await other.query('ROLLBACK')
+  expect(await polled).toHaveLength(1)
+  expect(gone).toBeLessThan(fleet.length / 2)
+  await Promise.all(leaving)
 })
