@@ -12,7 +12,7 @@ export const thousandExecutors: Drill = {
   async run(stage) {
     const ids = Array.from({ length: thousand }, (_, n) => `herd-${n + 1}`)
     const urls = stage.replicas.map(({ url }) => url)
-    const herd = stage.cast.addFleet('fleet-herd', ids, { urls, queues: ['idle'] })
+    stage.cast.addFleet('fleet-herd', ids, { urls, queues: ['idle'] })
     await until('not all executors registered', () => heard(stage, '-infinity'))
     const active = await stage.active()
     const now = await stage.postgres.now()
@@ -20,7 +20,6 @@ export const thousandExecutors: Drill = {
     await until('not all executors came back', () => heard(stage, now))
     active.start()
     await stage.untilWhole()
-    await herd.finish()
   },
 }
 
