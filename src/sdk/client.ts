@@ -43,7 +43,8 @@ export interface ClientOptions {
   /** Every replica, or the balancer in front of them. */
   urls: string[]
   token: string
-  /** How long a call may go on trying while no replica serves it, milliseconds. Default 15 s. */
+  /** How long a call may go on trying while no replica serves it, milliseconds. Default 15 s. Waiting for a turn, as
+   *  submits do, is not counted. */
   patienceMs?: number
 }
 
@@ -90,8 +91,9 @@ export class Client {
   }
 
   /** Submits a job. Without an idempotency key it gets a random one, so that a lost answer is asked for
-   *  again and never makes a second job. Of the submits of one client 64 are under way at once, the others wait for
-   *  their turn, as long as `patienceMs`. Throws ApiError idempotency_mismatch, invalid_request, … */
+   *  again and never makes a second job. Of the submits of one client, single and batches, 64 are under way at once;
+   *  the others wait for their turn, as long as replicas serve those. Throws ApiError idempotency_mismatch,
+   *  invalid_request, … */
   submit(job: JobSubmitInput): Promise<SubmitAnswer> {
     const body = withKey(job)
     return this.#call({
@@ -104,7 +106,7 @@ export class Client {
     })
   }
 
-  /** Submits up to 1000 jobs, all or nothing; ids in their order. Keys as with `submit`. */
+  /** Submits up to 1000 jobs, all or nothing; ids in their order. Keys and turns as with `submit`. */
   submitBatch(jobs: JobSubmitInput[]): Promise<BatchAnswer> {
     return this.#call({
       method: 'POST',

@@ -19,7 +19,7 @@ export interface Call {
   isRepeatable: boolean
   /** A long poll: it is given up when another request finds that its replica is gone. */
   isParked?: boolean
-  /** It waits while as many such calls as may are under way. */
+  /** It waits while as many such calls as may are under way, and replicas serve those. Its signal does not end that. */
   takesTurn?: boolean
   signal?: AbortSignal | undefined
 }
@@ -105,34 +105,46 @@ export class Transport {
   /** The parsed answer. Throws ApiError if a replica refuses the request, and UnavailableError. */
   async call<T>(call: Call): Promise<T> {
     const body = call.body === undefined ? null : JSON.stringify(call.body)
-    const until = this.#clock.monotonic() + call.patienceMs
+    let until = this.#clock.monotonic() + call.patienceMs
+    let failure: UnavailableError | undefined
     for (let retry = 0; ; ) {
-      const { stay, outcome, hintMs } = await this.#inTurn(call, until, () =>
-        this.#askAround(call, body),
-      )
+      until += await this.#takeTurn(call, failure)
+      const { stay, outcome, hintMs } = await this.#round(call, body)
       if (outcome.type === 'answer') return accepted<T>(outcome)
       call.signal?.throwIfAborted()
       this.#closed.signal.throwIfAborted()
-      if (outcome.mayBeDone && !call.isRepeatable) throw unavailable(stay, outcome)
+      failure = unavailable(stay, outcome)
+      if (outcome.mayBeDone && !call.isRepeatable) throw failure
       const pauseMs = hintMs ?? fullJitter(retry++, backoff)
-      if (this.#clock.monotonic() + pauseMs > until) throw unavailable(stay, outcome)
+      if (this.#clock.monotonic() + pauseMs > until) throw failure
       await this.#clock.sleep(pauseMs, call.signal, this.#closed.signal)
     }
   }
 
-  /** A turn is for one round: who pauses leaves it to others. */
-  async #inTurn<T>({ takesTurn, signal }: Call, until: number, round: () => Promise<T>) {
-    if (!takesTurn) return round()
-    const leftMs = until - this.#clock.monotonic()
-    if (!(await this.#turns.take(leftMs, signal, this.#closed.signal))) {
-      signal?.throwIfAborted()
-      this.#closed.signal.throwIfAborted()
-      throw new UnavailableError(`${mostAtOnce} requests before this one were not served in time`)
-    }
-    return await round().finally(() => this.#turns.end())
+  /** Returns for how long it waited, milliseconds: that is nothing to lose patience with replicas for. */
+  async #takeTurn(call: Call, failure: UnavailableError | undefined): Promise<number> {
+    const { takesTurn, patienceMs, timeoutMs } = call
+    if (!takesTurn) return 0
+    const since = this.#clock.monotonic()
+    const mostMs = patienceMs + timeoutMs
+    if (await this.#turns.take(mostMs)) return this.#clock.monotonic() - since
+    const why = `no replica served any request before this one for ${mostMs} ms`
+    throw failure ?? new UnavailableError(why)
   }
 
-  /** Asks one replica after the other: each once, until one answers or none is better than the last. */
+  /** A turn is for one round: who pauses leaves it to others. */
+  async #round(call: Call, body: string | null) {
+    let isServed = false
+    try {
+      const round = await this.#askAround(call, body)
+      isServed = round.outcome.type === 'answer'
+      return round
+    } finally {
+      if (call.takesTurn) this.#turns.end(isServed)
+    }
+  }
+
+  /** Asks one replica after the other, as many as there are, until one answers or none is better than the last. */
   async #askAround(call: Call, body: string | null) {
     let hintMs: number | undefined
     for (let left = this.#replicas.length; ; left -= 1) {

@@ -1,36 +1,52 @@
 import type { Clock } from '../clock.ts'
 
-/** So many at once; the others wait, in the order of asking. */
+interface Waiting {
+  since: number
+  mostMs: number
+  answer(hasTurn: boolean): void
+}
+
+/** So many at once; the others wait, in the order of asking, for as long as those before them get on. */
 export class Turns {
   readonly #clock: Clock
-  readonly #waiting = new Set<AbortController>()
+  readonly #waiting = new Set<Waiting>()
   #free: number
+  #servedAt = Number.NEGATIVE_INFINITY
 
   constructor(most: number, clock: Clock) {
     this.#free = most
     this.#clock = clock
   }
 
-  /** True: whoever asked has a turn, and ends it. False: none came within `ms`, or a signal aborted before. */
-  async take(ms: number, ...signals: (AbortSignal | undefined)[]): Promise<boolean> {
+  /** True: whoever asked has a turn, and ends it. False: one that had a turn was not served, nor was any other for
+   *  `mostMs`. */
+  async take(mostMs: number): Promise<boolean> {
     if (this.#free > 0) {
       this.#free -= 1
       return true
     }
-    const turn = new AbortController()
-    this.#waiting.add(turn)
-    await this.#clock.sleep(ms, turn.signal, ...signals)
-    this.#waiting.delete(turn)
-    return turn.signal.aborted
+    const since = this.#clock.monotonic()
+    return new Promise((answer) => this.#waiting.add({ since, mostMs, answer }))
   }
 
-  end(): void {
+  end(isServed: boolean): void {
     const [next] = this.#waiting
-    if (!next) {
-      this.#free += 1
-      return
+    if (next) this.#answer(next, true)
+    else this.#free += 1
+    if (isServed) this.#servedAt = this.#clock.monotonic()
+    else this.#dismiss()
+  }
+
+  #dismiss(): void {
+    const now = this.#clock.monotonic()
+    for (const waiting of this.#waiting) {
+      const { since, mostMs } = waiting
+      if (now >= Math.max(since, this.#servedAt) + mostMs) this.#answer(waiting, false)
     }
-    this.#waiting.delete(next)
-    next.abort()
+  }
+
+  #answer(waiting: Waiting, hasTurn: boolean): void {
+    this.#waiting.delete(waiting)
+    waiting.answer(hasTurn)
   }
 }
