@@ -12,6 +12,11 @@ export class Engagements {
     while (this.#ends.has(executorId)) await this.#ends.get(executorId)
   }
 
+  /** Resolves once that has ended which is under way for it now; who asks later comes later. */
+  async before(executorId: string): Promise<void> {
+    await this.#ends.get(executorId)
+  }
+
   /** Engages executors from now on, until the returned function is called. */
   begin(executorIds: string[]): () => void {
     const { promise, resolve } = Promise.withResolvers<void>()

@@ -23,6 +23,7 @@ import { deregisterIfCurrent, type RegisteredExecutor } from '../sql/executors.t
 import { endLeasesIfFenced, lockLeasesOfExecutors } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { type Actor, type AuditedAction, audit } from './audit.ts'
+import type { Engagements } from './engagements.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
 import { mostLeasesTakenBack } from './executors.ts'
 import { Lane } from './lane.ts'
@@ -40,6 +41,8 @@ export interface ExecutorHealthOptions {
   leaseEnds: LeaseEnds
   /** Shared with claims: none is under way while it is decided what an executor may be given. */
   lane: Lane
+  /** Deregistrations, from when they are asked for. */
+  departures: Engagements
   lostLeaseBudget: number
 }
 
@@ -105,8 +108,13 @@ export class ExecutorHealth {
    *  answered as the first time. Throws not_found, and stale_epoch for an epoch that ended otherwise. */
   async deregister(actor: Actor, executorId: string, asked: Deregister): Promise<Deregistered> {
     requireEpoch(actor, asked)
+    const depart = () => this.#depart(actor, executorId, asked)
+    return await this.#o.departures.during([executorId], depart)
+  }
+
+  #depart(actor: Actor, executorId: string, asked: Deregister): Promise<Deregistered> {
     const { directory, polls, leaseEnds } = this.#o
-    return await this.#inTurn(executorId, async (inTransaction) => {
+    return this.#inTurn(executorId, async (inTransaction) => {
       for (;;) {
         const ends: LeaseEnd[] = []
         const done = await inTransaction((tx) => {

@@ -8,6 +8,7 @@ import { listExecutors, registerExecutors } from '../sql/executors.ts'
 import { endLeasesIfFenced, lockLeasesOfExecutors } from '../sql/leases.ts'
 import type { Queryable } from '../sql/pool.ts'
 import { Batcher } from './batcher.ts'
+import type { Engagements } from './engagements.ts'
 import { endOwnDrains, recordHeard } from './executor-changes.ts'
 import type { ExecutorDirectory } from './executor-directory.ts'
 import type { Lane } from './lane.ts'
@@ -23,6 +24,8 @@ export interface ExecutorsOptions {
   polls: Polls
   leaseEnds: LeaseEnds
   lane: Lane
+  /** Who comes back waits for its own. */
+  departures: Engagements
   heartbeatMs: number
   leaseTtlMs: number
   selfFenceMs: number
@@ -47,10 +50,12 @@ export class Executors {
   }
 
   /** Raises the executor's epoch. What it held under an older one is taken back at once: the process
-   *  that held it is known to be gone, or to have been replaced. */
-  register(registration: Register): Promise<Registered> {
+   *  that held it is known to be gone, or to have been replaced. It comes after what it asked for as that process: who
+   *  leaves and comes back gives back first. */
+  async register(registration: Register): Promise<Registered> {
     requireServing(this.#o.gate)
-    return this.#registrations.add(registration)
+    await this.#o.departures.before(registration.executor_id)
+    return await this.#registrations.add(registration)
   }
 
   async list(): Promise<Executor[]> {

@@ -43,6 +43,7 @@ export interface PollsOptions {
   executorCalls: InFlight
   /** A claim is one, until it is answered. */
   engagements: Engagements
+  departures: Engagements
   leaseEnds: LeaseEnds
   /** Shared with registration: no claim is under way while an epoch is raised. */
   lane: Lane
@@ -62,7 +63,9 @@ export class Polls {
   readonly #waiting = new WaitingPolls()
   /** Whether a claim may serve it now. */
   readonly #isOpen = (entry: DirectoryEntry) =>
-    isOpenToWork(entry) && !this.#o.engagements.has(entry.executorId)
+    isOpenToWork(entry) &&
+    !this.#o.engagements.has(entry.executorId) &&
+    !this.#o.departures.has(entry.executorId)
   readonly #eager = new EagerPolls()
   /** Classes that were claimed from in vain since the last safety scan. */
   readonly #inVain = new Set<number>()
@@ -161,9 +164,8 @@ export class Polls {
     return held
   }
 
-  #waitMs(asked: number | undefined): number {
-    const { pollWaitMs, pollWaitCapMs } = this.#o
-    const waitMs = Math.min(asked ?? pollWaitMs, pollWaitCapMs)
+  #waitMs(asked = this.#o.pollWaitMs): number {
+    const waitMs = Math.min(asked, this.#o.pollWaitCapMs)
     return waitMs - Math.random() * Math.min(2_000, waitMs / 10)
   }
 

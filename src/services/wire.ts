@@ -193,6 +193,7 @@ function wireShared({ config, db, clientDb, doors, gate, clock }: WiringOptions)
     acts: new ExecutorActs(doors, poolSizes(config.poolSize).leader),
     lane: new Lane(),
     engagements: new Engagements(),
+    departures: new Engagements(),
     wakeNudge: new Nudge(),
     tokenCache: new TokenCache(db, clock),
   }

@@ -1,13 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
-import { startWorker, type Worker } from '../support/health.ts'
+import { patient, startWorker, type Worker } from '../support/health.ts'
+import { holdLane } from '../support/held-lane.ts'
 import { pause } from '../support/pause.ts'
 import { waitForLocks } from '../support/replica.ts'
 import { openSession } from '../support/sessions.ts'
 import { startWork } from '../support/work.ts'
 
 const db = useDatabase()
+
+const operator = { tokenId: randomUUID(), role: 'operator', requestId: 'test' } as const
+const itself = { ...operator, role: 'executor' } as const
+const registration = { labels: {}, queues: ['default'], capacity: 1 }
 
 /** What its process is told from now on. */
 async function expectGone(worker: Worker, epoch: number, held: { job_id: string; fence: number }) {
@@ -151,4 +156,47 @@ test('a fleet that goes at once keeps nobody waiting: jobs are given out between
   expect(await polled).toHaveLength(1)
   expect(gone).toBeLessThan(fleet.length / 2)
   await Promise.all(leaving)
+})
+
+test('executors that are cut off at once do not hand what they hold from one to the next', async () => {
+  const { api, app, queue, executor, epoch } = await startWork(db, patient)
+  const { id } = await api.submit({ queue })
+  expect(await api.poll(executor, epoch)).toHaveLength(1)
+  const fleet = [executor]
+  const polls: Promise<unknown>[] = []
+  for (let n = 0; n < 12; n += 1) {
+    const name = `${executor}-waits-${n}`
+    fleet.push(name)
+    const epoch = await api.register(name, { queues: [queue] })
+    polls.push(api.post(`/v1/executors/${name}/poll`, { epoch, wait_ms: 20_000 }))
+    while (app.wiring.waitList.count('poll') <= n) await pause()
+  }
+  const letGo = holdLane(app)
+  const cuts = fleet.map((name) => app.wiring.executorHealth.deregister(operator, name, {}))
+  letGo()
+  await Promise.all([...cuts, ...polls])
+  expect(await api.job(id)).toMatchObject({ state: 'available', lost_leases: 1 })
+})
+
+test('whoever leaves among many and is back at once gives back first, and spends nothing', async () => {
+  const { api, app, queue, executor, epoch } = await startWork(db, patient)
+  const { id } = await api.submit({ queue })
+  expect(await api.poll(executor, epoch)).toHaveLength(1)
+  const before = await api.register(`${executor}-before`)
+  const letGo = holdLane(app)
+  const { executorHealth, executors } = app.wiring
+  const leaving = [
+    executorHealth.deregister(operator, `${executor}-before`, { epoch: before }),
+    executorHealth.deregister(itself, executor, { epoch }),
+  ]
+  const register = () =>
+    executors.register({ ...registration, executor_id: executor, queues: [queue] })
+  const back = [register()]
+  // Sent again, and so the registration: the later one is the newer process.
+  leaving.push(executorHealth.deregister(itself, executor, { epoch }))
+  back.push(register())
+  letGo()
+  expect((await Promise.all(leaving)).map((gone) => gone.epoch)).toEqual([before, epoch, epoch])
+  expect((await Promise.all(back)).map((now) => now.epoch)).toEqual([epoch + 2, epoch + 3])
+  expect(await api.job(id)).toMatchObject({ state: 'available', lost_leases: 0 })
 })
