@@ -43,8 +43,8 @@ export interface ClientOptions {
   /** Every replica, or the balancer in front of them. */
   urls: string[]
   token: string
-  /** How long a call may go on trying while no replica serves it, milliseconds. Default 15 s. Waiting for a turn, as
-   *  submits do, is not counted. */
+  /** How long a call may go on trying while no replica serves it, milliseconds. Default 15 s. While a submit waits for its
+   *  turn and others are served, it is not counted. */
   patienceMs?: number
 }
 

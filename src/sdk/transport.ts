@@ -121,13 +121,15 @@ export class Transport {
     }
   }
 
-  /** Returns for how long it waited, milliseconds: that is nothing to lose patience with replicas for. */
+  /** Returns for how long it waited while others were served, milliseconds: that is nothing to lose patience for. */
   async #takeTurn(call: Call, failure: UnavailableError | undefined): Promise<number> {
     const { takesTurn, patienceMs, timeoutMs } = call
     if (!takesTurn) return 0
     const since = this.#clock.monotonic()
     const mostMs = patienceMs + timeoutMs
-    if (await this.#turns.take(mostMs)) return this.#clock.monotonic() - since
+    if (await this.#turns.take(mostMs)) {
+      return this.#turns.wasServedSince(since) ? this.#clock.monotonic() - since : 0
+    }
     const why = `no replica served any request before this one for ${mostMs} ms`
     throw failure ?? new UnavailableError(why)
   }

@@ -37,6 +37,11 @@ export class Turns {
     else this.#dismiss()
   }
 
+  /** Whether anybody who had a turn was. */
+  wasServedSince(then: number): boolean {
+    return this.#servedAt >= then
+  }
+
   #dismiss(): void {
     const now = this.#clock.monotonic()
     for (const waiting of this.#waiting) {

@@ -130,10 +130,13 @@ test('whoever was refused, and then has no turn any more, tells of the refusal',
   refuseLast()
   await holds(64)
   while (failures.length < 2) await pause()
+  // Nobody was served while the one waited: that was its patience.
+  refuseLast()
+  while (failures.length < 3) await pause()
   for (const why of failures) expect(why).toMatch(/^no replica served the request; .*: no$/)
   answer(64)
   await Promise.all(submits)
-  expect(failures).toHaveLength(2)
+  expect(failures).toHaveLength(3)
 })
 
 test('without patience, too, submits wait for a replica that serves', async () => {
