@@ -138,19 +138,20 @@ test('a fleet that goes at once keeps nobody waiting: jobs are given out between
   waitForLocks(app)
   const other = await openSession(db.url)
   await other.query('BEGIN')
-  await other.query('SELECT FROM executors WHERE executor_id = $1 FOR UPDATE', [fleet[0]?.[0]])
+  const [first, ...rest] = fleet as [[string, number]]
+  await other.query('SELECT FROM executors WHERE executor_id = $1 FOR UPDATE', [first[0]])
   let gone = 0
   const leave = async ([id, epoch]: (typeof fleet)[number]) => {
     await api.must(200, api.post(`/v1/executors/${id}/deregister`, { epoch }))
     gone += 1
   }
-  const leaving = fleet.map(leave)
+  const leaving = [leave(first)]
   const waiting = `SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'`
   while ((await db.sql(waiting)).length === 0) await pause()
+  leaving.push(...rest.map(leave))
   const polled = api.poll(executor, epoch, { wait_ms: 20_000 })
-  // So that it has come, too.
-  for (let n = 0; n < 5; n += 1) await api.get('/health/live')
+  while (app.wiring.waitList.count('poll') === 0) await pause()
   expect(gone).toBe(0)
   await other.query('ROLLBACK')
   expect(await polled).toHaveLength(1)
