@@ -26,6 +26,14 @@ export function holdUnheard(s: GoodStory['s'], times: number) {
   }
 }
 
+/** x1 is given job-5, and the answer that says so does not come until `hear`. */
+export function giveUnheard(s: GoodStory['s']) {
+  const poll = s.ask('/v1/executors/x1/poll', { epoch: 1 })
+  s.lease('x1', 'job-5')
+  const held = { job_id: 'job-5', fence: s.fenceOf('job-5') }
+  return { held, hear: () => s.answer(poll, 200, { assignments: [held] }) }
+}
+
 export function remove(events: HistoryEvent[], ...gone: HistoryEvent[]) {
   for (const event of gone) events.splice(events.indexOf(event), 1)
 }

@@ -1,4 +1,4 @@
-import { holdUnheard, type LawfulStory, remove } from './bad-story.ts'
+import { giveUnheard, holdUnheard, type LawfulStory, remove } from './bad-story.ts'
 import type { GoodStory } from './good-story.ts'
 import { lawfulLedger } from './lawful-ledger.ts'
 import { lawfulVerdicts } from './lawful-verdicts.ts'
@@ -170,6 +170,27 @@ export const lawfulStories: LawfulStory[] = [
       s.fault('cut', 'fleet-1')
       holdUnheard(s, 8)
       s.fault('cut', 'fleet-1', 'end')
+      s.takeBack('job-5', 'lost')
+    },
+  },
+  {
+    title: 'a lease is lost before the answer that gives it arrives',
+    change: ({ s }) => {
+      const { hear } = giveUnheard(s)
+      s.wait(leaseTtlMs)
+      s.takeBack('job-5', 'lost')
+      hear()
+    },
+  },
+  {
+    title: 'an executor frozen while it is given a job hears of it and loses its lease at once',
+    change: ({ s }) => {
+      const { hear } = giveUnheard(s)
+      s.fault('freeze', 'fleet-1')
+      s.wait(leaseTtlMs)
+      s.fault('freeze', 'fleet-1', 'end')
+      s.wait(10)
+      hear()
       s.takeBack('job-5', 'lost')
     },
   },
