@@ -5,9 +5,9 @@ import { durableStories } from './bad-durable.ts'
 import { actStories, ledgerStories } from './bad-ledger.ts'
 import { outcomeStories } from './bad-outcomes.ts'
 import { ownerStories } from './bad-owners.ts'
-import { type BadStory, giveUnheard, holdUnheard } from './bad-story.ts'
+import { type BadStory, holdUnheard } from './bad-story.ts'
 import { writerStories } from './bad-writers.ts'
-import { heartbeatMs, rowOf } from './stories.ts'
+import { rowOf } from './stories.ts'
 
 const earlyStories: BadStory[] = [
   {
@@ -17,19 +17,6 @@ const earlyStories: BadStory[] = [
     rule: 'healthyKeepTheirWork',
     change: ({ s }) => {
       holdUnheard(s, 8)
-      s.takeBack('job-5', 'lost')
-    },
-  },
-  {
-    title: 'an executor whose work came late, and that has asked since, loses its lease',
-    invariant: 7,
-    rule: 'healthyKeepTheirWork',
-    change: ({ s }) => {
-      const { held, hear } = giveUnheard(s)
-      s.wait(4 * heartbeatMs)
-      hear()
-      s.lose(s.askToBeat('x1', [held]), false)
-      s.wait(2 * heartbeatMs)
       s.takeBack('job-5', 'lost')
     },
   },

@@ -30,8 +30,8 @@ export function holdUnheard(s: GoodStory['s'], times: number) {
 export function giveUnheard(s: GoodStory['s']) {
   const poll = s.ask('/v1/executors/x1/poll', { epoch: 1 })
   s.lease('x1', 'job-5')
-  const held = { job_id: 'job-5', fence: s.fenceOf('job-5') }
-  return { held, hear: () => s.answer(poll, 200, { assignments: [held] }) }
+  const assignments = [{ job_id: 'job-5', fence: s.fenceOf('job-5') }]
+  return { hear: () => s.answer(poll, 200, { assignments }) }
 }
 
 export function remove(events: HistoryEvent[], ...gone: HistoryEvent[]) {

@@ -10,43 +10,33 @@ import {
   leaseKey,
   ownedKey,
 } from './indexed.ts'
-import {
-  assignedBy,
-  type Done,
-  doneOps,
-  heldBy,
-  isKind,
-  type OpOf,
-  registeredBy,
-} from './requests.ts'
+import { type Done, doneOps, heldBy, isKind, type OpOf, registeredBy } from './requests.ts'
 import { eventsOf, type Rule } from './violation.ts'
 
 /** Invariant 7: leases may end late, never early. An executor that registered anew has given its own up. */
 
-/** Since its lease was last renewed (or it heard of it) it never stopped asking for longer than three
- *  heartbeats: then it must not lose it, whether or not anybody was there to answer. An executor that the drill
- *  itself harmed meanwhile is not judged, nor one that heard of its lease when it was gone. */
+/** Since its lease was given or last renewed it never stopped asking for longer than three heartbeats (leases
+ *  last no less): then it must not lose it, whether or not anybody was there to answer. Time runs from the
+ *  commit that gave it: who hears of it late has less of it left. An executor that the drill itself harmed
+ *  meanwhile is not judged. */
 const healthyKeepTheirWork: Rule = function* healthyKeepTheirWork(h) {
-  const { asked, renewed, received } = contacts(h)
+  const { asked, renewed } = contacts(h)
   const timings = readTimings(h)
   const faults = readFaults(h.events)
   for (const attempt of lost(h)) {
     const { jobId, fence, executorId, commit } = attempt
     const key = ownedKey(attempt, attempt)
     const heartbeatMs = timings.get(executorId)?.heartbeatMs
-    const beat = renewed.get(key)?.at(-1)
-    const op = beat ?? received.get(key)
-    const last = beat?.invoke.at ?? op?.answer.at
-    if (heartbeatMs === undefined || !op || last === undefined || last > commit.at) continue
+    const givenAt = findLease(h, attempt, attempt)?.given.commit.at
+    const last = renewed.get(key)?.at(-1)?.invoke.at ?? givenAt
+    if (heartbeatMs === undefined || last === undefined) continue
     const beats = (asked.get(key) ?? []).filter(
       ({ invoke }) => invoke.at > last && invoke.at <= commit.at,
     )
     const longest = longestGap([last, ...beats.map(({ invoke }) => invoke.at), commit.at])
-    // Who was frozen before its first answer came is given a lease, and does not hear of it.
-    const from = beat ? last : (findLease(h, attempt, attempt)?.given.commit.at ?? last)
-    const harmed = [op.invoke.actor, executorId]
-    if (longest > 3 * heartbeatMs || isFaulty(faults, harmed, from, commit.at)) continue
-    const what = `a healthy executor lost its lease: ${executorId} on job ${jobId}, fence ${fence}; it asked ${beats.length} times in the ${(commit.at - last).toFixed(0)} ms since it was last heard, with gaps of at most ${longest.toFixed(0)} ms`
+    const harmed = [beats[0]?.invoke.actor ?? '', executorId]
+    if (longest > 3 * heartbeatMs || isFaulty(faults, harmed, last, commit.at)) continue
+    const what = `a healthy executor lost its lease: ${executorId} on job ${jobId}, fence ${fence}; it asked ${beats.length} times in the ${(commit.at - last).toFixed(0)} ms since its lease was given or last renewed, with gaps of at most ${longest.toFixed(0)} ms`
     const events = [...eventsOf(...beats), commit.event]
     yield { what, jobId, executorId, at: commit.at, events }
   }
@@ -113,12 +103,10 @@ function* lost({ commits, epochs }: Indexed): Iterable<Attempt> {
   }
 }
 
-/** By lease and owner: heartbeats that list it, those of them that were answered `held`, and the poll whose
- *  answer first brought it. */
+/** By lease and owner: heartbeats that list it, and those of them that were answered `held`. */
 function contacts({ ops }: Indexed) {
   const asked = new Map<string, OpOf<'heartbeat'>[]>()
   const renewed = new Map<string, Done<'heartbeat'>[]>()
-  const received = new Map<string, Done<'poll'>>()
   for (const op of ops) {
     if (!isKind(op, 'heartbeat')) continue
     for (const listed of op.ask.listed) addTo(asked, ownedKey(listed, op.ask), op)
@@ -126,13 +114,7 @@ function contacts({ ops }: Indexed) {
   for (const op of doneOps(ops, 'heartbeat')) {
     for (const held of heldBy(op, 'held')) addTo(renewed, ownedKey(held, op.ask), op)
   }
-  for (const op of doneOps(ops, 'poll')) {
-    for (const assigned of assignedBy(op)) {
-      const key = ownedKey(assigned, op.ask)
-      if (op.answer.at < (received.get(key)?.answer.at ?? Infinity)) received.set(key, op)
-    }
-  }
-  return { asked, renewed, received }
+  return { asked, renewed }
 }
 
 function readTimings({ ops }: Indexed) {
