@@ -3,10 +3,15 @@ import { createServer } from 'node:net'
 /** Below those that systems give to outgoing connections, of which one could take it before it is used. */
 const range = { from: 20_000, to: 32_000 }
 
-/** A port that nobody listens on now. */
+/** A port is asked for before anybody listens on it, and again after that. */
+const given = new Set<number>()
+
+/** A port that nobody listens on now, and that this process has not given before. */
 export async function findFreePort(): Promise<number> {
   for (let tries = 0; tries < 100; tries += 1) {
     const port = range.from + Math.floor(Math.random() * (range.to - range.from))
+    if (given.has(port)) continue
+    given.add(port)
     if (await isPortFree(port)) return port
   }
   throw new Error('no free port was found')

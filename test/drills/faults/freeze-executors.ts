@@ -3,6 +3,17 @@ import { beginLongJobs, deployOf, sleepOf } from '../stage/long-jobs.ts'
 import { shortLeases } from '../stage/short-leases.ts'
 import { until } from '../stage/until.ts'
 
+/** No term is to end here, not even on a machine that has no time for a replica for some seconds. */
+const patientLeader = {
+  UNDERSTUDY_TRUST_WINDOW_MS: '5000',
+  UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '6000',
+  UNDERSTUDY_SELF_FENCE_MS: '12000',
+  UNDERSTUDY_LEASE_TTL_MS: '22000',
+}
+
+/** Whenever the active stalls for a second, every lease begins anew. */
+const untilLostMs = 300_000
+
 /** So many that every executor holds some; so long that those who get them next still work on them when the
  *  first ones wake up and report. */
 const long = { jobs: 48, ms: 12_000 }
@@ -15,7 +26,7 @@ export const freezeExecutors: Drill = {
   promotes: false,
   harmsExecutors: true,
   // The wall clocks of replicas decide nothing (invariant 8), least of all about leases.
-  stage: { clocks: ['+600s', '+600s'], env: shortLeases },
+  stage: { clocks: ['+600s', '+600s'], env: { ...shortLeases, ...patientLeader } },
   async run(stage) {
     const fleet = stage.cast.find('fleet-balanced')
     const late = () => stage.postgres.count('SELECT FROM late_reports')
@@ -29,13 +40,14 @@ export const freezeExecutors: Drill = {
       fleet.name,
       () => fleet.kill('SIGSTOP'),
       async () => {
-        await until('nobody else got the jobs', async () => {
+        const areGivenAgain = async () => {
           const again = await stage.postgres.count(
             `SELECT FROM jobs WHERE id = ANY($1) AND state = 'leased' AND lost_leases > 0`,
             [ids],
           )
           return again > 0 || undefined
-        })
+        }
+        await until('nobody else got the jobs', areGivenAgain, { patienceMs: untilLostMs })
         fleet.kill('SIGCONT')
       },
     )

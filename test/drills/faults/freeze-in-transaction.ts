@@ -32,7 +32,11 @@ async function standsInTheWay(stage: Stage): Promise<boolean> {
   const since = Date.now()
   const hasSaid = (start: string) =>
     successor.lines.some(({ wall, msg }) => wall >= since && msg.startsWith(start))
-  await freezeHoldingFence(stage, active)
+  const isFrozen = await freezeHoldingFence(stage, active, () => hasSaid('promoted'))
+  if (!isFrozen) {
+    await stage.untilWhole()
+    return false
+  }
   await stage.fault(
     'SIGSTOP in a transaction',
     active.name,
@@ -50,9 +54,15 @@ async function standsInTheWay(stage: Stage): Promise<boolean> {
   return hasSaid('ended sessions of the term before')
 }
 
-/** Stops it wherever it happens to be, and looks, until it happens to be within a transaction. */
-async function freezeHoldingFence(stage: Stage, active: Replica): Promise<void> {
-  await until('no transaction was caught holding the fence', async () => {
+/** Stops it wherever it happens to be, and looks, until it happens to be within a transaction. False: its term was
+ *  over first. */
+function freezeHoldingFence(
+  stage: Stage,
+  active: Replica,
+  isOver: () => boolean,
+): Promise<boolean> {
+  return until('no transaction was caught holding the fence', async () => {
+    if (isOver()) return false
     active.kill('SIGSTOP')
     // Whatever Postgres had been sent is carried out by now; what it still holds it will go on holding.
     await sleep(20)

@@ -49,18 +49,20 @@ async function holdRecovery(stage: Stage): Promise<[active: Replica, successor: 
   // It ends with Postgres, or by `release`.
   client.on('error', () => undefined)
   await client.connect()
+  // Before the fault: the successor has nothing to wait for, and we may be late.
+  await client.query('BEGIN; LOCK TABLE executors IN ACCESS EXCLUSIVE MODE')
   await stage.fault('kill -9', active.name, () => active.kill('SIGKILL'))
   await active.exited()
-  await client.query('BEGIN; LOCK TABLE executors IN ACCESS EXCLUSIVE MODE')
-  await until('no recovery was caught', async () => {
-    const rows = await stage.postgres.query(
-      `SELECT FROM pg_locks WHERE relation = 'executors'::regclass AND NOT granted`,
-    )
-    return rows.length > 0 || undefined
-  })
   const successor = stage.replicas.find((replica) => replica !== active)
-  const state = successor && (await stateOf(successor))
-  if (!successor || state !== 'recovering') throw new Error(`the successor is ${state}`)
+  if (!successor) throw new Error('there is nobody to take over')
+  await until('no recovery was caught', async () => {
+    const waiting = await stage.postgres.count(
+      `SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE relation = 'executors'::regclass AND NOT granted AND application_name = $1`,
+      [`understudy ${successor.name}`],
+    )
+    return (waiting > 0 && (await stateOf(successor)) === 'recovering') || undefined
+  })
   return [active, successor]
 }
 

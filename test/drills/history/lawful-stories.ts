@@ -119,6 +119,17 @@ export const lawfulStories: LawfulStory[] = [
     },
   },
   {
+    title: 'one of two jobs that a report names is committed before the report is refused',
+    change: ({ s }) => {
+      s.claim('x1', 'job-5')
+      const { asked, answered } = s.report('x1', 'job-5', 'failed')
+      remove(s.events, answered)
+      const { reports } = asked.body as { reports: unknown[] }
+      reports.push({ job_id: 'job-2', fence: 1, outcome: 'failed' })
+      s.answer(asked, 503, { code: 'controller_standby' })
+    },
+  },
+  {
     title: 'a client changes a job that is leased, but not its lease',
     change: ({ s, beat3 }) => {
       const row = { ...rowOf(beat3.commit, 'jobs') }

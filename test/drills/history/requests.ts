@@ -65,7 +65,7 @@ export function isKind<Kind extends Ask['kind']>(op: Op, kind: Kind): op is OpOf
 }
 
 /** Done: answered 2xx. Refused: certainly not carried out. Otherwise nobody knows. */
-export function fateOf({ answer, lost }: Op): 'done' | 'refused' | 'unknown' {
+export function fateOf({ ask, answer, lost }: Op): 'done' | 'refused' | 'unknown' {
   if (!answer) return lost?.wasSent === false ? 'refused' : 'unknown'
   const { status, body, servedBy } = answer
   if (status >= 200 && status < 300) return 'done'
@@ -73,6 +73,8 @@ export function fateOf({ answer, lost }: Op): 'done' | 'refused' | 'unknown' {
   const { code } = toRecord(body)
   // A balancer repeats what one replica answered 503, and tells the last answer only.
   if (servedBy !== undefined) return 'unknown'
+  // Of a report of several, some may have been committed before the rest is refused.
+  if (ask.kind === 'report' && ask.items.length > 1) return 'unknown'
   // A gate's 503 has a code of ours; a balancer's has none, and may come after the request went through.
   return status === 503 && typeof code === 'string' && code !== 'database_unavailable'
     ? 'refused'

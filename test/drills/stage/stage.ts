@@ -194,10 +194,11 @@ export class Stage {
 
   /** Ends all processes; what they wrote stays. */
   async tearDown(): Promise<void> {
-    clearInterval(this.#clock)
     this.#endRecording()
     await this.silence()
     await Promise.all(this.replicas.map((replica) => replica.stop()))
+    // A term that ends for want of time ends lawfully, even now.
+    clearInterval(this.#clock)
     await this.#balancer?.stop()
     this.#forgetBalancer?.()
     await Promise.all([...this.#cables, ...this.#toBalanced].map((cable) => cable.remove()))

@@ -1,13 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Longest that anything is waited for that must come. */
-const patienceMs = 90_000
+/** Longest that anything is waited for that must come, if nothing else is said. */
+const defaultPatienceMs = 90_000
+
+interface UntilOptions {
+  everyMs?: number
+  patienceMs?: number
+  signal?: AbortSignal | undefined
+}
 
 /** Asks until there is an answer. Throws, with what was missed, if none comes, and at once when `signal` says so. */
 export async function until<T>(
   missing: string,
   ask: () => Promise<T | undefined>,
-  { everyMs = 20, signal }: { everyMs?: number; signal?: AbortSignal | undefined } = {},
+  { everyMs = 20, patienceMs = defaultPatienceMs, signal }: UntilOptions = {},
 ): Promise<T> {
   const last = performance.now() + patienceMs
   for (;;) {
