@@ -1,7 +1,6 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { Command } from 'commander'
+import { makeFolder } from '../support/make-folder.ts'
 import { positive, say, show } from '../support/terminal.ts'
 import type { Bench, Effort } from './bench.ts'
 import { benches } from './benches/all.ts'
@@ -68,7 +67,7 @@ function toText(results: Result[]): string {
 }
 
 async function measure(bench: Bench, { rounds, short = false }: Flags): Promise<Result> {
-  const folder = await mkdtemp(join(tmpdir(), `understudy-bench-${bench.name}-`))
+  const folder = makeFolder(`bench-${bench.name}`)
   const since = performance.now()
   const stage = await Stage.set(folder, bench.settings)
   try {

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startEmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../src/sql/migrate.ts'
+import { makeFolder } from '../support/make-folder.ts'
 import { keepFresh, root, tellFaults } from './generated.ts'
 
 /** src/sql/schema.ts: what the migrations make, as our sessions read it (src/sql/session.ts). */
@@ -52,10 +52,8 @@ const cwd = fileURLToPath(root)
 
 /** `url` is the address of a database with every migration, `folder` a place that goes with it. */
 async function withMigratedDatabase(fn: (url: string, folder: string) => Promise<string>) {
-  const folder = await mkdtemp(join(tmpdir(), 'understudy-schema-'))
+  const folder = makeFolder('schema')
   try {
-    // Postgres runs as a user of its own when this runs as root.
-    await chmod(folder, 0o755)
     const server = await startEmbeddedPostgres({ folder, settings: { fsync: 'off' } })
     stopWithUs(server.pid)
     try {
@@ -63,7 +61,6 @@ async function withMigratedDatabase(fn: (url: string, folder: string) => Promise
       return await fn(server.url, folder)
     } finally {
       await server.stop()
-      await rm(server.folder, { recursive: true, force: true })
     }
   } finally {
     await rm(folder, { recursive: true, force: true })

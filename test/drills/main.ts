@@ -1,7 +1,7 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
+import { makeFolder } from '../support/make-folder.ts'
 import { positive, say, show } from '../support/terminal.ts'
 import type { Drill } from './drill.ts'
 import { drills } from './drills.ts'
@@ -97,7 +97,7 @@ async function takeovers(flags: Flags & { times: number }): Promise<void> {
 }
 
 async function mutations(names: string[], flags: Flags): Promise<void> {
-  const folder = await folderOf(flags)
+  const folder = folderOf(flags)
   const results = await runMutations(chosen(names, bugs), smoke, {
     folder,
     keep: flags.keep ?? false,
@@ -115,7 +115,7 @@ async function performAll(
   runsOf: (drill: Drill, index: number) => number,
 ): Promise<DrillResult[]> {
   const results: DrillResult[] = []
-  const all = await folderOf(flags)
+  const all = folderOf(flags)
   for (const [index, drill] of set.entries()) {
     const folder = join(all, `${index + 1}-${drill.name}`)
     const onStep = (step: string) => show(`${index + 1} of ${set.length}: ${drill.name}: ${step}`)
@@ -163,8 +163,8 @@ async function removeIfEmpty(folder: string): Promise<void> {
   if ((await readdir(folder)).length === 0) await rm(folder, { recursive: true })
 }
 
-async function folderOf({ out }: Flags): Promise<string> {
-  return out ?? (await mkdtemp(join(tmpdir(), 'understudy-drills-')))
+function folderOf({ out }: Flags): string {
+  return out ?? makeFolder('drills')
 }
 
 function minutes(text: string): number {

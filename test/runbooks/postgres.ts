@@ -1,10 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import pg from 'pg'
 import { afterAll, beforeAll } from 'vitest'
 import type { EmbeddedPostgres } from '../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../src/sql/migrate.ts'
+import { makeFolder } from '../support/make-folder.ts'
 import { startOwnPostgres } from '../support/own-postgres.ts'
 
 const settings = { fsync: 'off', full_page_writes: 'off', max_connections: '100' }
@@ -38,12 +37,9 @@ export class OwnPostgres {
     await this.#server?.stop()
   }
 
-  /** The folder that was asked for, and the one that the data went to. */
   async remove(): Promise<void> {
     await this.stop()
-    for (const folder of new Set([this.#folder, this.#server?.folder ?? this.#folder])) {
-      await rm(folder, { recursive: true, force: true })
-    }
+    await rm(this.#folder, { recursive: true, force: true })
   }
 
   url(database: string): string {
@@ -82,7 +78,7 @@ export function useOwnPostgres(): () => OwnPostgres {
     return server
   }
   beforeAll(async () => {
-    server = new OwnPostgres(await mkdtemp(join(tmpdir(), 'understudy-runbooks-')))
+    server = new OwnPostgres(makeFolder('runbooks'))
     await server.start()
     await server.createDatabase(migrated)
     await migrate({ url: server.url(migrated) })

@@ -1,11 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { onTestFinished } from 'vitest'
+import { makeFolder } from './make-folder.ts'
 
 /** An empty folder, removed when the test ends. */
 export function tempFolder(name: string): string {
-  const folder = mkdtempSync(join(tmpdir(), `understudy-${name}-`))
+  const folder = makeFolder(name)
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }

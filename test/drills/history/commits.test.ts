@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { EmbeddedPostgres } from '../../../src/dev/embedded-postgres.ts'
 import { migrate } from '../../../src/sql/migrate.ts'
+import { makeFolder } from '../../support/make-folder.ts'
 import { startOwnPostgres } from '../../support/own-postgres.ts'
 import { parseCommits } from './commits.ts'
 
@@ -16,7 +15,7 @@ let folder: string
 let order = 0
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'understudy-commits-'))
+  folder = makeFolder('commits')
   server = await startOwnPostgres({
     folder,
     settings: { wal_level: 'logical', fsync: 'off' },
