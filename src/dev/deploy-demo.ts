@@ -72,8 +72,8 @@ class DeployDemo implements Play<DeployOutcome>, Onlooker {
     return await this.#judge(first, second)
   }
 
-  tell(what: string): void {
-    this.#told.push({ at: Date.now(), what })
+  tell(what: string, at = Date.now()): void {
+    this.#told.push({ at, what })
   }
 
   /** The worst moment for each. */
@@ -86,9 +86,10 @@ class DeployDemo implements Play<DeployOutcome>, Onlooker {
 
   async #killActive(): Promise<void> {
     const active = await this.#cluster.findActive()
-    this.#trouble.killedAt = Date.now()
+    const killedAt = Date.now()
+    this.#trouble.killedAt = killedAt
     active.kill('SIGKILL')
-    this.tell(`kill -9: ${active.name}, the active replica`)
+    this.tell(`kill -9: ${active.name}, the active replica`, killedAt)
     await active.exited
   }
 

@@ -1,7 +1,9 @@
 import { createServer } from 'node:net'
 
-/** Below those that systems give to outgoing connections, of which one could take it before it is used. */
-const range = { from: 20_000, to: 32_000 }
+/** From here to 32,000: below those that systems give to outgoing connections, of which one could take it before it is
+ *  used. Processes that look at the same time mostly look in different places. */
+const width = 2_000
+const from = 20_000 + (process.pid % 6) * width
 
 /** A port is asked for before anybody listens on it, and again after that. */
 const given = new Set<number>()
@@ -9,7 +11,7 @@ const given = new Set<number>()
 /** A port that nobody listens on now, and that this process has not given before. */
 export async function findFreePort(): Promise<number> {
   for (let tries = 0; tries < 100; tries += 1) {
-    const port = range.from + Math.floor(Math.random() * (range.to - range.from))
+    const port = from + Math.floor(Math.random() * width)
     if (given.has(port)) continue
     given.add(port)
     if (await isPortFree(port)) return port

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createWriteStream } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { inheritedEnv } from '../config.ts'
@@ -80,15 +80,16 @@ export function startReplicaProcess(options: ReplicaOptions): ReplicaProcess {
   }
 }
 
+/** Who is told of a line, or of the end, finds all of it in the file. */
 function teeLog(child: ChildProcess, file: string, onLine: (line: LogLine) => void): void {
-  const log = createWriteStream(file, { flags: 'a' })
-  child.stderr?.pipe(log, { end: false })
+  const log = openSync(file, 'a')
+  child.stderr?.on('data', (chunk: Buffer) => writeSync(log, chunk))
   if (!child.stdout) return
   createInterface({ input: child.stdout }).on('line', (text) => {
-    log.write(`${text}\n`)
+    writeSync(log, `${text}\n`)
     if (text.startsWith('{')) onLine(JSON.parse(text) as LogLine)
   })
-  child.once('close', () => log.end())
+  child.once('close', () => closeSync(log))
 }
 
 /** Ends processes politely, and after a while without asking. */

@@ -13,6 +13,7 @@ import {
 import { migrate } from '../../src/sql/migrate.ts'
 import { endWithUs } from '../drills/stage/leftovers.ts'
 import { answers, until } from '../drills/stage/until.ts'
+import { patience } from '../support/patience.ts'
 import type { Acts } from './load/serve.ts'
 import { LoadProcess } from './load-process.ts'
 
@@ -115,7 +116,7 @@ export class Stage {
       databaseUrl: this.#urlOf(database),
       adminToken: this.#token,
       logFile: join(this.#folder, `replica-${name}.log`),
-      env,
+      env: { ...patience, ...env },
     })
     const known = Object.assign(replica, { token: this.#token })
     void replica.exited.then(endWithUs(replica.pid))

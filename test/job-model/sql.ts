@@ -5,7 +5,9 @@ import { connectionOptions } from '../../src/sql/session.ts'
 export type Sql = <Row extends pg.QueryResultRow>(text: string) => Promise<Row[]>
 
 export async function openSql(url: string): Promise<{ sql: Sql; end(): Promise<void> }> {
-  const client = new pg.Client({ ...connectionOptions(url, 'model'), connectionTimeoutMillis: 0 })
+  // A machine that stalls is nothing that the model knows of.
+  const patience = { connectionTimeoutMillis: 0, query_timeout: 0 }
+  const client = new pg.Client({ ...connectionOptions(url, 'model'), ...patience })
   client.on('error', () => undefined)
   await client.connect()
   await client.query("SET understudy.door = 'test'")

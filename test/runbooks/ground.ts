@@ -156,12 +156,25 @@ export class Ground {
   }
 
   /** `one` leads, and `two` stands by. */
-  async startPair(options: StartOptions = {}): Promise<void> {
+  async startPair(options: StartOptions = {}, optionsOfTwo = options): Promise<void> {
     const one = this.launch('one', options)
     await Promise.race([one.log.wait('lock granted'), one.process.exited])
-    await this.start('two', options)
+    await this.startStandby('two', optionsOfTwo)
     await one.api.untilActive()
     this.lookAt('two')
+  }
+
+  async startStandby(name: Name, options: StartOptions = {}): Promise<void> {
+    await this.start(name, options)
+    await this.untilWaiting(name)
+  }
+
+  /** One that is ready need not wait for the lock of the active yet. */
+  untilWaiting(name: Name): Promise<void> {
+    return this.untilFound(
+      "SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'advisory'",
+      [`understudy ${name} lock`],
+    )
   }
 
   async stop(name: Name, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

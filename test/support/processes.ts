@@ -8,6 +8,7 @@ import {
 } from '../../src/dev/replica-process.ts'
 import { type Answer, Api } from './api.ts'
 import type { TestDatabase } from './database.ts'
+import { patience } from './patience.ts'
 import { pause } from './pause.ts'
 import { adminToken } from './replica.ts'
 import { tempFolder } from './temp.ts'
@@ -18,13 +19,6 @@ export interface ServeProcess {
   lines: LogLine[]
   /** Its stdout and stderr. */
   logFile: string
-}
-
-/** A busy machine may stall a process for a while. One that freezes is replaced soon enough all the same: before an
- *  executor fences itself. */
-const patience = {
-  UNDERSTUDY_TRUST_WINDOW_MS: '8000',
-  UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '9000',
 }
 
 /** `understudy serve` as a process of its own, killed when the test ends. */

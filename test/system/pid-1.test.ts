@@ -6,6 +6,7 @@ import { findFreePort } from '../../src/dev/ports.ts'
 import { cliPath } from '../../src/dev/replica-process.ts'
 import { Api } from '../support/api.ts'
 import { useDatabase } from '../support/database.ts'
+import { patience } from '../support/patience.ts'
 import { adminToken } from '../support/replica.ts'
 import { findTool } from '../support/tools.ts'
 
@@ -26,6 +27,7 @@ async function startAsPid1() {
         UNDERSTUDY_PORT: String(port),
         UNDERSTUDY_NAME: `pid-1-${port}`,
         UNDERSTUDY_ADMIN_TOKEN: adminToken,
+        ...patience,
       },
     },
   )

@@ -27,7 +27,7 @@ export const upgrade: Staging = (ground) => {
   let next = ''
   const change = async (name: Name, program: string) => {
     await ground.stop(name)
-    await ground.start(name, { program })
+    await ground.startStandby(name, { program })
     ground.lookAt(name)
   }
   return {
@@ -51,7 +51,7 @@ export const upgrade: Staging = (ground) => {
     'all have the newest build': async () => {
       await Promise.all([ground.stop('one'), ground.stop('two')])
       await (await ground.start('one', { program: next })).api.untilActive()
-      await ground.start('two', { program: next })
+      await ground.startStandby('two', { program: next })
     },
   }
 }
