@@ -1,19 +1,19 @@
 import { createServer } from 'node:net'
 
-/** From here to 32,000: below those that systems give to outgoing connections, of which one could take it before it is
- *  used. Processes that look at the same time mostly look in different places. */
-const width = 2_000
-const from = 20_000 + (process.pid % 6) * width
+/** Below those that systems give to outgoing connections, of which one could take it before it is used. */
+const range = { from: 20_000, to: 32_000 }
+const width = range.to - range.from
 
-/** A port is asked for before anybody listens on it, and again after that. */
-const given = new Set<number>()
+/** What was looked at: on one that was given nobody may listen yet, or just now. */
+const tried = new Set<number>()
 
-/** A port that nobody listens on now, and that this process has not given before. */
+/** A port that nobody listens on now, and that this process has not given lately. */
 export async function findFreePort(): Promise<number> {
   for (let tries = 0; tries < 100; tries += 1) {
-    const port = from + Math.floor(Math.random() * width)
-    if (given.has(port)) continue
-    given.add(port)
+    if (tried.size > width / 2) tried.clear()
+    const port = range.from + Math.floor(Math.random() * width)
+    if (tried.has(port)) continue
+    tried.add(port)
     if (await isPortFree(port)) return port
   }
   throw new Error('no free port was found')

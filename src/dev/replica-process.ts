@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { appendFileSync, closeSync, openSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { inheritedEnv } from '../config.ts'
@@ -42,6 +42,7 @@ export interface ReplicaProcess {
 /** One replica, as a process of its own: `understudy serve`. */
 export function startReplicaProcess(options: ReplicaOptions): ReplicaProcess {
   const { name, port } = options
+  const log = openSync(options.logFile, 'a')
   const child = spawn(process.execPath, [options.program ?? cliPath, 'serve'], {
     // A group of its own: Ctrl-C reaches it through us, in the right order.
     detached: true,
@@ -61,7 +62,7 @@ export function startReplicaProcess(options: ReplicaOptions): ReplicaProcess {
   })
   const listeners: ((line: LogLine) => void)[] = []
   const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  teeLog(child, options.logFile, (line) => {
+  teeLog(child, log, (line) => {
     for (const listener of listeners) listener(line)
   })
   return {
@@ -81,15 +82,14 @@ export function startReplicaProcess(options: ReplicaOptions): ReplicaProcess {
 }
 
 /** Who is told of a line, or of the end, finds all of it in the file. */
-function teeLog(child: ChildProcess, file: string, onLine: (line: LogLine) => void): void {
-  const log = openSync(file, 'a')
-  child.stderr?.on('data', (chunk: Buffer) => writeSync(log, chunk))
+function teeLog(child: ChildProcess, log: number, onLine: (line: LogLine) => void): void {
+  child.once('close', () => closeSync(log))
+  child.stderr?.on('data', (chunk: Buffer) => appendFileSync(log, chunk))
   if (!child.stdout) return
   createInterface({ input: child.stdout }).on('line', (text) => {
-    writeSync(log, `${text}\n`)
+    appendFileSync(log, `${text}\n`)
     if (text.startsWith('{')) onLine(JSON.parse(text) as LogLine)
   })
-  child.once('close', () => closeSync(log))
 }
 
 /** Ends processes politely, and after a while without asking. */

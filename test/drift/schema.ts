@@ -61,6 +61,7 @@ async function withMigratedDatabase(fn: (url: string, folder: string) => Promise
       return await fn(server.url, folder)
     } finally {
       await server.stop()
+      await rm(server.folder, { recursive: true, force: true })
     }
   } finally {
     await rm(folder, { recursive: true, force: true })

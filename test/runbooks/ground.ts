@@ -156,10 +156,11 @@ export class Ground {
   }
 
   /** `one` leads, and `two` stands by. */
-  async startPair(options: StartOptions = {}, optionsOfTwo = options): Promise<void> {
+  async startPair(options: StartOptions = {}): Promise<void> {
     const one = this.launch('one', options)
     await Promise.race([one.log.wait('lock granted'), one.process.exited])
-    await this.startStandby('two', optionsOfTwo)
+    if (one.process.hasExited) throw new Error(`one ended: see ${this.#logFile('one')}`)
+    await this.startStandby('two', options)
     await one.api.untilActive()
     this.lookAt('two')
   }
@@ -171,10 +172,15 @@ export class Ground {
 
   /** One that is ready need not wait for the lock of the active yet. */
   untilWaiting(name: Name): Promise<void> {
-    return this.untilFound(
-      "SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'advisory'",
-      [`understudy ${name} lock`],
-    )
+    return this.until(async () => {
+      const [lock] = await this.sql<{ granted: boolean }>(
+        `SELECT granted FROM pg_locks JOIN pg_stat_activity USING (pid)
+          WHERE locktype = 'advisory' AND objsubid = 1 AND application_name = $1`,
+        [`understudy ${name} lock`],
+      )
+      if (lock?.granted) throw new Error(`${name} leads, and was to stand by`)
+      return lock !== undefined
+    })
   }
 
   async stop(name: Name, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

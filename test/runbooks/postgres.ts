@@ -37,9 +37,12 @@ export class OwnPostgres {
     await this.#server?.stop()
   }
 
+  /** The folder that was asked for, and the one that the data went to. */
   async remove(): Promise<void> {
     await this.stop()
-    await rm(this.#folder, { recursive: true, force: true })
+    for (const folder of new Set([this.#folder, this.#server?.folder ?? this.#folder])) {
+      await rm(folder, { recursive: true, force: true })
+    }
   }
 
   url(database: string): string {

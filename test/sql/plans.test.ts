@@ -5,6 +5,7 @@ import { leaderPoolSettings } from '../../src/sql/session.ts'
 import { seedBusy, seedQuiet } from '../support/crowd.ts'
 import { useDatabase } from '../support/database.ts'
 import { type HotStatement, hotStatements, tableless } from '../support/hot-statements.ts'
+import { patientOptions } from '../support/patience.ts'
 import {
   captureStatement,
   countParameters,
@@ -13,7 +14,6 @@ import {
   type Shape,
   shapeOf,
 } from '../support/plans.ts'
-import { patientOptions } from '../support/sessions.ts'
 
 /** On 200,000 jobs, by generic plans, as they are made of statistics of a quiet hour and of a busy one: which way rows
  *  are found is judged, and no time. */

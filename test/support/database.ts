@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, inject } from 'vitest'
-import { patientOptions } from './sessions.ts'
+import { patientOptions } from './patience.ts'
 
 export interface TestDatabase {
   readonly url: string

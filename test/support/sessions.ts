@@ -4,13 +4,9 @@ import { onTestFinished } from 'vitest'
 import { createLog } from '../../src/log.ts'
 import { createDoors } from '../../src/sql/doors.ts'
 import { openPool } from '../../src/sql/pool.ts'
-import { connectionOptions, poolSettings } from '../../src/sql/session.ts'
+import { poolSettings } from '../../src/sql/session.ts'
+import { patientOptions } from './patience.ts'
 import { pause } from './pause.ts'
-
-/** For what tests open themselves: nothing is judged by how long a busy machine takes for that. */
-export function patientOptions(url: string, name: string): pg.ClientConfig {
-  return { ...connectionOptions(url, name), connectionTimeoutMillis: 0, query_timeout: 0 }
-}
 
 /** A bare session, as a frozen replica's would be: no settings, no pool. */
 export async function openSession(url: string, name = 'test session'): Promise<pg.Client> {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chmod, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
@@ -36,7 +36,6 @@ async function startPooler(settings: Record<string, string>): Promise<string> {
       ...Object.entries(own).map(([name, value]) => `${name} = ${value}`),
     ].join('\n'),
   )
-  await chmod(folder, 0o755)
   // It refuses to run as root.
   const ids = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
   const pooler = spawn(findTool('pgbouncer'), [file], { stdio: 'ignore', ...ids })

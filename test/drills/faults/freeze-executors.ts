@@ -1,10 +1,10 @@
 import type { Drill } from '../drill.ts'
 import { beginLongJobs, deployOf, sleepOf } from '../stage/long-jobs.ts'
-import { shortLeases } from '../stage/short-leases.ts'
 import { until } from '../stage/until.ts'
 
-/** No term is to end here, not even on a machine that has no time for a replica for some seconds. */
-const patientLeader = {
+/** Short leases, but no term is to end here, not even on a machine that has no time for a replica for some seconds. */
+const patientLeases = {
+  UNDERSTUDY_HEARTBEAT_MS: '1000',
   UNDERSTUDY_TRUST_WINDOW_MS: '5000',
   UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '6000',
   UNDERSTUDY_SELF_FENCE_MS: '12000',
@@ -26,7 +26,7 @@ export const freezeExecutors: Drill = {
   promotes: false,
   harmsExecutors: true,
   // The wall clocks of replicas decide nothing (invariant 8), least of all about leases.
-  stage: { clocks: ['+600s', '+600s'], env: { ...shortLeases, ...patientLeader } },
+  stage: { clocks: ['+600s', '+600s'], env: patientLeases },
   async run(stage) {
     const fleet = stage.cast.find('fleet-balanced')
     const late = () => stage.postgres.count('SELECT FROM late_reports')

@@ -17,11 +17,13 @@ export const freezeInTransaction: Drill = {
     for (let tries = 0; tries < mostTries; tries += 1) {
       if (await standsInTheWay(stage)) return
     }
-    throw new Error(`in ${mostTries} tries no frozen transaction stood in the way of a promotion`)
+    throw new Error(
+      `in ${mostTries} tries no transaction was frozen that stood in the way of a promotion`,
+    )
   },
 }
 
-const mostTries = 5
+const mostTries = 20
 
 /** Freezes the active, until another has taken over. On a busy machine Postgres may end the transaction before that, or
  *  the term may be over before the freeze: then it stood in nobody's way. */

@@ -49,7 +49,7 @@ async function holdRecovery(stage: Stage): Promise<[active: Replica, successor: 
   // It ends with Postgres, or by `release`.
   client.on('error', () => undefined)
   await client.connect()
-  // Before the fault: the successor has nothing to wait for, and we may be late.
+  // Before the fault: a recovery takes milliseconds, and would be over before a lock that is asked for after it.
   await client.query('BEGIN; LOCK TABLE executors IN ACCESS EXCLUSIVE MODE')
   await stage.fault('kill -9', active.name, () => active.kill('SIGKILL'))
   await active.exited()

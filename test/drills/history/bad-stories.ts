@@ -5,9 +5,9 @@ import { durableStories } from './bad-durable.ts'
 import { actStories, ledgerStories } from './bad-ledger.ts'
 import { outcomeStories } from './bad-outcomes.ts'
 import { ownerStories } from './bad-owners.ts'
-import { type BadStory, holdUnheard } from './bad-story.ts'
+import { askUnheard, type BadStory, giveUnheard, holdUnheard } from './bad-story.ts'
 import { writerStories } from './bad-writers.ts'
-import { rowOf } from './stories.ts'
+import { heartbeatMs, rowOf } from './stories.ts'
 
 const earlyStories: BadStory[] = [
   {
@@ -17,6 +17,18 @@ const earlyStories: BadStory[] = [
     rule: 'healthyKeepTheirWork',
     change: ({ s }) => {
       holdUnheard(s, 8)
+      s.takeBack('job-5', 'lost')
+    },
+  },
+  {
+    title: 'an executor that heard late of its lease, and asks on, loses it',
+    invariant: 7,
+    rule: 'healthyKeepTheirWork',
+    change: ({ s }) => {
+      const { hear } = giveUnheard(s)
+      s.wait(heartbeatMs)
+      hear()
+      askUnheard(s, 6)
       s.takeBack('job-5', 'lost')
     },
   },

@@ -20,6 +20,11 @@ export interface LawfulStory {
 /** x1 is given job-5 and asks on, `times` heartbeats long; nobody answers. */
 export function holdUnheard(s: GoodStory['s'], times: number) {
   s.claim('x1', 'job-5')
+  askUnheard(s, times)
+}
+
+/** x1 asks for job-5; nobody answers. */
+export function askUnheard(s: GoodStory['s'], times: number) {
   for (let tried = 0; tried < times; tried += 1) {
     s.wait(heartbeatMs)
     s.lose(s.askToBeat('x1', [{ job_id: 'job-5', fence: s.fenceOf('job-5') }]), false)

@@ -74,7 +74,7 @@ export function fateOf({ ask, answer, lost }: Op): 'done' | 'refused' | 'unknown
   // A balancer repeats what one replica answered 503, and tells the last answer only.
   if (servedBy !== undefined) return 'unknown'
   // Of a report of several, some may have been committed before the rest is refused.
-  if (ask.kind === 'report' && ask.items.length > 1) return 'unknown'
+  if (ask.kind === 'report' && ask.items.length > 1 && code !== 'overloaded') return 'unknown'
   // A gate's 503 has a code of ours; a balancer's has none, and may come after the request went through.
   return status === 503 && typeof code === 'string' && code !== 'database_unavailable'
     ? 'refused'

@@ -1,5 +1,5 @@
-/** So that leases run out within a drill; the inequalities of configuration hold. All other drills have the default
- *  durations. */
+/** So that leases run out within a drill; the inequalities of configuration hold. Drills that say nothing
+ *  have the default durations. */
 export const shortLeases = {
   UNDERSTUDY_HEARTBEAT_MS: '1000',
   UNDERSTUDY_SELF_FENCE_MS: '9000',

@@ -2,12 +2,9 @@ import { onTestFinished } from 'vitest'
 import type { Staging } from '../ground.ts'
 import { migrated } from '../postgres.ts'
 
-/** Of the one that is frozen, as in production: how long it is believed is what this is about. */
-const env = { UNDERSTUDY_TRUST_WINDOW_MS: '2000', UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '3000' }
-
 export const twoLeaders: Staging = (ground) => ({
   'the active is frozen': async () => {
-    await ground.startPair({ env }, {})
+    await ground.startPair()
     ground.replica('one').process.kill('SIGSTOP')
     await ground.replica('two').api.untilActive()
   },
