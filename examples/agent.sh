@@ -25,7 +25,7 @@ for tool in curl jq timeout "$1"; do
 done
 IFS=, read -ra urls <<<"${UNDERSTUDY_URLS:?is not set}"
 id=${UNDERSTUDY_EXECUTOR_ID:-$(hostname)} queues=${UNDERSTUDY_QUEUES:-default} command=("$@")
-leaving='' beats='' tried=0 polls=0
+leaving='' told='' beats='' tried=0 polls=0
 
 # The loop that works and the loop that beats share files. `at`: which URL served last; `held`: the
 # lease, and `pid` its command while it runs; `reason`: why that is to stop.
@@ -111,7 +111,10 @@ run() { # LEASE PAYLOAD MILLISECONDS ON_SILENCE VARIABLE...
   pid=$!
   put pid "$pid"
   # Not by waiting: a signal that comes just before a `wait` is heard only at its end.
-  while kill -0 "$pid" 2>/dev/null; do read -r -t 0.1 -u 4 || true; done
+  while kill -0 "$pid" 2>/dev/null; do
+    read -r -t 0.1 -u 4 || true
+    heed
+  done
   wait "$pid" || code=$?
   put pid ''
   # Only the time tells whose SIGKILL a 137 was, and who said 124.
@@ -139,15 +142,16 @@ run() { # LEASE PAYLOAD MILLISECONDS ON_SILENCE VARIABLE...
   [[ -z $end ]] || report "$1" "$end"
 }
 
-leave() { # once more while this runs is the second time, too
-  leaving+=1
-  echo 'taking no new work' >&2
-  [[ $leaving == 1 ]] || stop "$(<"$dir/held")" shutdown
+heed() { # signals: once, and once more
+  [[ -z $leaving || $told ]] || { told=1 && echo 'taking no new work' >&2; }
+  [[ $leaving != 1?* ]] || stop "$(<"$dir/held")" shutdown
 }
 
 lease='"job_id":"[^"]*","fence":[0-9]+'
 unreadable='{"outcome":"failed","error":{"code":"unreadable_payload","retryable":false}}'
-trap leave TERM INT
+# A handler does no more than count. In bash one that reads, by $(<...) say, is cut off when the
+# `read -t` that it interrupts runs out, and a signal that comes before it has ended is lost.
+trap leaving+=1 TERM INT
 registration="{\"executor_id\":\"$id\",\"queues\":[\"${queues//,/\",\"}\"]}"
 until post register 2 "$registration"; do (($? == 1)) && [[ -z $leaving ]] || exit 1; done
 read -r epoch self_fence < <(jq -r '"\(.epoch) \(.self_fence_ms / 1000 | floor)"' <<<"$answer")
@@ -177,3 +181,4 @@ while [[ -z $leaving ]]; do
   run "${job[@]}"
   put held ''
 done
+heed
