@@ -2,9 +2,12 @@ import { onTestFinished } from 'vitest'
 import type { Staging } from '../ground.ts'
 import { migrated } from '../postgres.ts'
 
+/** As in production: how long a frozen leader is believed is what this is about. */
+const env = { UNDERSTUDY_TRUST_WINDOW_MS: '2000', UNDERSTUDY_IDLE_SESSION_TIMEOUT_MS: '3000' }
+
 export const twoLeaders: Staging = (ground) => ({
   'the active is frozen': async () => {
-    await ground.startPair()
+    await ground.startPair({ env })
     ground.replica('one').process.kill('SIGSTOP')
     await ground.replica('two').api.untilActive()
   },
